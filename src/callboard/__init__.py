@@ -1,0 +1,1 @@
+"""Durable, local-first orchestration for AI work."""

@@ -1,0 +1,280 @@
+"""Facts: what happened, past tense. The only things that ever move a run.
+
+A fact names its execution by (node, number, attempt): the node is a task or item, the number its n-th
+execution, the attempt counts the starts inside a number. Facts of people name a task as a person does,
+`task` or `task/item key`; the machine resolves the name. Outcomes travel as encoded JSON text, once encoded.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple, TypeAlias
+
+
+class Notice(NamedTuple):
+    """An event an attempt has published: its offset in the event log, key and value (any JSON)."""
+
+    key: str
+    offset: int
+    value: Any = None
+
+
+class Begun(NamedTuple):
+    """The run starts."""
+
+
+class Admitted(NamedTuple):
+    """Admission's pick: these nodes start now. Journalled so that a replay starts the same."""
+
+    nodes: tuple[int, ...]
+
+
+class Succeeded(NamedTuple):
+    node: int
+    number: int
+    attempt: int
+    outcome: str = '{"value":null}'  # JSON text of an object, at least {"value": …}
+    published: tuple[Notice, ...] = ()
+    documents: tuple[tuple[str, str], ...] = ()  # (path, hash) this outcome brings
+    pending: tuple[str, ...] = ()  # the paths among them not yet put in place
+
+
+class Failed(NamedTuple):
+    """`kind`: transient (retried), permanent, unknown (a once effect may have happened)."""
+
+    node: int
+    number: int
+    attempt: int
+    kind: str = "permanent"
+    why: str = "failed"
+    error: Any = None  # evidence, JSON
+    retry_after: float | None = None  # seconds, what the provider asked for
+
+
+class TimedOut(NamedTuple):
+    node: int
+    number: int
+    attempt: int
+
+
+class Skipped(NamedTuple):
+    """The task found its `when` false (or its output already there) when it began."""
+
+    node: int
+    number: int
+    attempt: int
+    why: str = "skipped"
+
+
+class Stopped(NamedTuple):
+    """What was asked to stop has stopped (a child run that a person cancelled, too)."""
+
+    node: int
+    number: int
+    attempt: int
+
+
+class ListStopped(NamedTuple):
+    node: int
+    number: int
+
+
+class LeaseLost(NamedTuple):
+    """The worker is lost; `by` is "engine" when its engine died with it (no step towards poison)."""
+
+    node: int
+    number: int
+    attempt: int
+    by: str = "worker"
+
+
+class Halted(NamedTuple):
+    """Halted in good order by a shutdown."""
+
+    node: int
+    number: int
+    attempt: int
+
+
+class Refused(NamedTuple):
+    """The purse refused the reservation."""
+
+    node: int
+    number: int
+    attempt: int
+    why: str = "budget"
+
+
+class Raised(NamedTuple):
+    """A budget limit was raised."""
+
+    limit: float
+
+
+class Produced(NamedTuple):
+    """The draft of a reviewed task; `hash` names the version a person will approve."""
+
+    node: int
+    number: int
+    attempt: int
+    hash: str
+    outcome: str = '{"value":null}'
+    published: tuple[Notice, ...] = ()
+    documents: tuple[tuple[str, str], ...] = ()
+    pending: tuple[str, ...] = ()
+
+
+class Edited(NamedTuple):
+    node: int | str
+    number: int
+    hash: str
+    outcome: str = '{"value":null}'
+
+
+class Approved(NamedTuple):
+    node: int | str
+    number: int
+    hash: str
+
+
+class Rejected(NamedTuple):
+    node: int | str
+    number: int
+    note: str = ""
+
+
+class Decided(NamedTuple):
+    """A person decides about a once effect of unknown end: done, redo or failed."""
+
+    node: int | str
+    number: int
+    verdict: str
+    outcome: str = '{"value":null}'
+
+
+class Heard(NamedTuple):
+    key: str
+    offset: int
+    value: Any = None
+
+
+class Judged(NamedTuple):
+    """A probe's answer; `met` is None when the probe raised or timed out. `state` is the rule's new state."""
+
+    rule: int
+    offset: int
+    met: bool | None
+    state: Any = None
+
+
+class Woke(NamedTuple):
+    """A timer is due; `what` is retry or review."""
+
+    node: int
+    number: int
+    attempt: int
+    what: str
+
+
+class Ticked(NamedTuple):
+    node: int
+    at: float  # the instant as planned, seconds since the epoch
+
+
+class Listed(NamedTuple):
+    """A page of a mapped task's list: (stable key, value) pairs; `more` asks for another page later."""
+
+    node: int
+    number: int
+    page: int
+    items: tuple[tuple[str, Any], ...]
+    more: bool = False
+
+
+class ListFailed(NamedTuple):
+    node: int
+    number: int
+    why: str = "list failed"
+
+
+class Asked(NamedTuple):
+    """A person acts on a task or item: START, RESTART or STOP."""
+
+    node: int | str
+    action: str
+
+
+class Paused(NamedTuple):
+    pass
+
+
+class Resumed(NamedTuple):
+    pass
+
+
+class Cancelled(NamedTuple):
+    pass
+
+
+class Interrupted(NamedTuple):
+    pass
+
+
+class Continued(NamedTuple):
+    pass
+
+
+class Reopened(NamedTuple):
+    """A person reopens an ended run: `what` is retry, restart (of `node`) or stale."""
+
+    what: str
+    node: int | str | None = None
+
+
+class DocumentEdited(NamedTuple):
+    path: str
+    old: str
+    new: str
+
+
+class Published(NamedTuple):
+    """A pending document is in place."""
+
+    path: str
+
+
+Fact: TypeAlias = (
+    Begun | Admitted | Succeeded | Failed | TimedOut | Skipped | Stopped | ListStopped | LeaseLost | Halted
+    | Refused | Raised | Produced | Edited | Approved | Rejected | Decided | Heard | Judged | Woke | Ticked
+    | Listed | ListFailed | Asked | Paused | Resumed | Cancelled | Interrupted | Continued | Reopened
+    | DocumentEdited | Published
+)  # fmt: skip
+
+KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in Fact.__args__}
+
+#: A person's facts: refused aloud when they cannot be carried out; all others are dropped in silence when late.
+OF_PEOPLE = (
+    Raised, Edited, Approved, Rejected, Decided, Asked, Paused, Resumed, Cancelled, Continued, Reopened
+)  # fmt: skip
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def encode(fact: Fact) -> str:
+    """The journal's form of a fact: a JSON array of its name and fields."""
+    return _encode([type(fact).__name__, *fact])
+
+
+def decode(fields: list[Any]) -> Fact:
+    """The fact behind the parsed form of `encode`. Raises KeyError for a name that is no fact."""
+    kind = KINDS[fields[0]]
+    values = [tuple(map(_frozen, value)) if type(value) is list else value for value in fields[1:]]
+    if kind in (Succeeded, Produced):
+        at = 4 if kind is Succeeded else 5
+        values[at] = tuple(Notice(*notice) for notice in values[at])
+    fact: Fact = kind(*values)
+    return fact
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if type(value) is list else value

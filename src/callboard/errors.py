@@ -1,0 +1,208 @@
+"""Every error Callboard raises, one tree with one root.
+
+    CallboardError
+    ├── UsageError                  the call itself is wrong                      exit 2
+    │   ├── InvalidFile             a file a person wrote; names place and fix    exit 2
+    │   ├── InvalidPlan             a plan that cannot run                        exit 2
+    │   ├── InvalidName             an id, name or path component                 exit 2
+    │   ├── NotJson                 a value that is not strict JSON               exit 2
+    │   └── MissingExtra            an optional library is not installed          exit 2
+    ├── NotFound                    a run, task, document or production           exit 8
+    ├── Refused                     a person's command that cannot be carried out exit 2
+    ├── Conflict                    someone else changed it first                 exit 9
+    ├── Busy                        queue full, lock held; try again later        exit 9
+    ├── StepError                   raised by executors, becomes a Failed fact
+    │   ├── Transient               may go away by itself; retried
+    │   │   ├── RateLimited         the provider says when to come back
+    │   │   └── Unreachable         no way to the provider
+    │   ├── Permanent               will not go away; never retried
+    │   │   └── InvalidOutput       the answer does not fit what was asked for
+    │   ├── UnknownEffect           a once effect that may have happened
+    │   └── BudgetRefused           the purse refused a reservation
+    ├── RunFailed                   a run the caller waited for has failed         exit 1
+    ├── RunCancelled                … was cancelled                                exit 6
+    ├── RunInterrupted              … was interrupted and can be resumed           exit 130
+    ├── StoreError                  the store cannot be read or written
+    │   ├── FenceLost               another engine owns the run now
+    │   ├── StoreDamaged            the state file is damaged
+    │   └── StoreRefused            a network file system, an unsafe SQLite, a newer schema
+    └── ForkedProcess               a forked child must not use its parent's connections
+
+The message says what is wrong, where, and what to do; the class says how it is treated.
+"""
+
+from __future__ import annotations
+
+
+class CallboardError(Exception):
+    """Root of all errors of Callboard."""
+
+    exit_code = 70
+
+
+class UsageError(CallboardError):
+    """The call itself is wrong."""
+
+    exit_code = 2
+
+
+class InvalidFile(UsageError):
+    """A file a person wrote is wrong: `file:line:column: what. Fix: how`.
+
+    `line` and `column` count from 1; both are None when the fault has no place in the file.
+    """
+
+    def __init__(
+        self, what: str, *, file: str = "", line: int | None = None, column: int | None = None, fix: str = ""
+    ) -> None:
+        place = ":".join(str(part) for part in (file, line, column) if part not in ("", None))
+        super().__init__("".join((f"{place}: " if place else "", what, f"\n  fix: {fix}" if fix else "")))
+        self.what, self.file, self.line, self.column, self.fix = what, file, line, column, fix
+
+
+class InvalidPlan(UsageError):
+    """A plan that cannot run: a circle of needs, an unknown task, a name twice."""
+
+
+class InvalidName(UsageError):
+    """An id, a name or a path component that is not allowed."""
+
+
+class NotJson(UsageError):
+    """A value that is not strict JSON: NaN, a lone surrogate, a key that is not text, a Python object."""
+
+
+class MissingExtra(UsageError):
+    """An optional library is not installed; the message holds the command that installs it."""
+
+    def __init__(self, library: str, extra: str) -> None:
+        super().__init__(f"{library} is not installed. Install it with: pip install 'callboard[{extra}]'")
+        self.library, self.extra = library, extra
+
+
+class NotFound(CallboardError, FileNotFoundError):
+    """A run, task, document, production or file does not exist."""
+
+    exit_code = 8
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class Refused(CallboardError):
+    """A person's command that cannot be carried out in the present state. Nothing was changed."""
+
+    exit_code = 2
+
+
+class Conflict(CallboardError):
+    """Someone else changed it first."""
+
+    exit_code = 9
+
+
+class Busy(CallboardError):
+    """A queue is full or a lock is held. `retry_after` is in seconds."""
+
+    exit_code = 9
+
+    def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class StepError(CallboardError):
+    """Raised by an executor; becomes a `Failed` fact. `evidence` is JSON shown to people, never secrets."""
+
+    exit_code = 1
+    kind = "permanent"
+
+    def __init__(self, message: str, *, evidence: object = None) -> None:
+        super().__init__(message)
+        self.evidence = evidence
+
+
+class Transient(StepError):
+    """May go away by itself: a reset, a 5xx. Retried as the task's retry policy says."""
+
+    kind = "transient"
+
+    def __init__(self, message: str, *, evidence: object = None, retry_after: float | None = None) -> None:
+        super().__init__(message, evidence=evidence)
+        self.retry_after = retry_after
+
+
+class RateLimited(Transient):
+    """The provider asks to come back later; `retry_after` in seconds is honoured."""
+
+
+class Unreachable(Transient):
+    """No way to the provider: no network, DNS, TLS, refused connection."""
+
+
+class Permanent(StepError):
+    """Will not go away by itself. Never retried."""
+
+
+class InvalidOutput(Permanent):
+    """The answer does not fit what was asked for: not the schema, empty, truncated."""
+
+
+class UnknownEffect(StepError):
+    """A `once` effect that may have happened; the task is held, *needs a decision*."""
+
+    kind = "unknown"
+
+
+class BudgetRefused(StepError):
+    """The purse refused a reservation; the task waits and the run is held, *budget*."""
+
+    kind = "budget"
+
+
+class RunFailed(CallboardError):
+    """A run the caller waited for has failed. `run` names it."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, run: str = "") -> None:
+        super().__init__(message)
+        self.run = run
+
+
+class RunCancelled(RunFailed):
+    """A run the caller waited for was cancelled."""
+
+    exit_code = 6
+
+
+class RunInterrupted(RunFailed):
+    """The wait was interrupted; the run is recorded and can be resumed."""
+
+    exit_code = 130
+
+
+class StoreError(CallboardError):
+    """The store cannot be read or written."""
+
+
+class FenceLost(StoreError):
+    """Another engine has claimed the run; nothing of this write was recorded."""
+
+    def __init__(self, runs: tuple[int, ...]) -> None:
+        super().__init__(f"another engine owns run {', '.join(map(str, runs))}")
+        self.runs = runs
+
+
+class StoreDamaged(StoreError):
+    """The state file is damaged. It is kept as evidence; the message names the way to repair it."""
+
+
+class StoreRefused(StoreError):
+    """This file cannot be used safely: a network file system, an unsafe SQLite, a newer schema."""
+
+    exit_code = 2
+
+
+class ForkedProcess(CallboardError):
+    """This process was forked from one that has the project open; open it anew with spawn or exec."""
