@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DOCUMENTS = sorted(
     path
-    for pattern in ("*.md", "docs/**/*.md", "changelog.d/*.md", "src/callboard/*/decisions/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "changelog.d/README.md", "src/callboard/*/decisions/*.md")
     for path in ROOT.glob(pattern)
 )
 DECISIONS = sorted(ROOT.glob("src/callboard/*/decisions/*.md"), key=lambda path: path.name)
