@@ -2,14 +2,14 @@
 
 The rules, for whoever writes a document. All listings of a page share one empty folder and happen in order.
 
-- A second word after the language is a file name: ```` ```yaml analyze.ai ```` or ```` ```markdown notes/rain.md ```` writes
-  the listing to that file. A `.ai` file must be a valid pipeline.
+- A second word after the language is a file name (```` ```yaml analyze.ai ````, ```` ```markdown notes/rain.md ````): the
+  listing is written to that file. A `.ai` file must be a valid pipeline.
 - ```` ```yaml ```` without a name is an excerpt, and must at least be YAML.
 - ```` ```python ```` runs in a process of its own. With a name it is only written.
-- ```` ```console ```` runs: each line that begins with `$ ` is a command (a backslash at its end continues it), what follows is
-  its output, stdout and stderr as a person sees them. No output shown means that it does not matter. `…` stands for any
-  text within a line, a line of its own with `…` for any lines. Words that contain a digit (times, sums, ids) may differ.
-  A command must succeed, unless it says otherwise at its end: `# exit 4`.
+- ```` ```console ```` runs: each line that begins with `$ ` is a command (a backslash at its end continues it), what
+  follows is its output, stdout and stderr as a person sees them. No output shown means that it does not matter. `…`
+  stands for any text within a line, a line of its own with `…` for any lines. Words that contain a digit (times, sums,
+  ids) may differ. A command must succeed, unless it says otherwise at its end: `# exit 4`.
 - ```` ```sh ```` is never run. It is for what a test cannot do: cloning, installing, the reader's own keys.
 
 The offline model answers, at once; nothing can be reached over the network.

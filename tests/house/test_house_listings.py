@@ -6,6 +6,7 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 from house_listings import Untrue, commands, is_run, listings, run, shows
 from house_source import ROOT
 
@@ -61,7 +62,7 @@ def test_a_listing_that_is_not_true_is_found(tmp_path: Path) -> None:
         "```console\n$ echo one\ntwo\n```\n\n```console\n$ false\n```\n\n```python\nraise ValueError\n```\n"
     )
     for listing in listings(page):
-        with pytest.raises(Untrue):
+        with pytest.raises((Untrue, yaml.YAMLError)):
             run(listing, tmp_path)
 
 
