@@ -2,8 +2,8 @@
 
 The rules, for whoever writes a document. All listings of a page share one empty folder and happen in order.
 
-- A second word after the language is a file name (```` ```yaml analyze.ai ````, ```` ```markdown notes/rain.md ````): the
-  listing is written to that file. A `.ai` file must be a valid pipeline.
+- A second word after the language is a file name, as in ```` ```yaml analyze.ai ```` or ```` ```text notes/a.md ````:
+  the listing is written to that file. A `.ai` file must be a valid pipeline.
 - ```` ```yaml ```` without a name is an excerpt, and must at least be YAML.
 - ```` ```python ```` runs in a process of its own. With a name it is only written.
 - ```` ```console ```` runs: each line that begins with `$ ` is a command (a backslash at its end continues it), what
