@@ -1,0 +1,175 @@
+"""What a plan means, worked out once: numbers for names, edges both ways, rules by what may trigger them.
+
+A need is an edge; a rule is one `Branch` for each way it can come true (`AnyOf` is split, `AllOf` is a list of
+conditions). Nothing here changes while a run lives, so all runs of a plan share one `Graph`.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import NamedTuple
+
+from callboard.core.plan import AllOf, AnyOf, Condition, Count, EventIs, Plan, Probe, TaskIs
+from callboard.core.status import Status
+from callboard.errors import InvalidPlan
+
+#: What kind of need an edge is.
+REQUIRED, OPTIONAL, OVER = 0, 1, 2
+
+
+class Named(NamedTuple):
+    """`TaskIs` with its names resolved."""
+
+    node: int
+    statuses: frozenset[Status]
+
+
+class Branch(NamedTuple):
+    """One way a rule can come true: all conditions hold. `tasks` and `keys` are what may trigger it."""
+
+    number: int
+    rule: int
+    node: int
+    do: str
+    conditions: tuple[EventIs | Named | Count | Probe, ...]
+    tasks: tuple[int, ...]
+    keys: tuple[str, ...]
+
+    @property
+    def starts(self) -> bool:
+        return self.do != "STOP"
+
+
+class Graph:
+    """`parents[n]` and `children[n]` are (node, kind of need) pairs; the rest is indexed by node, key or rule."""
+
+    __slots__ = (
+        "branches", "by_key", "by_rule", "by_task", "children", "names", "of_node", "order", "overs", "parents", "plan",
+        "roots", "ruled", "twins", "watched",
+    )  # fmt: skip
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.names = {task.name: node for node, task in enumerate(plan.tasks)}
+        if len(self.names) != len(plan.tasks):
+            names = [task.name for task in plan.tasks]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise InvalidPlan(f"two tasks are called {', '.join(twice)}")
+        self.parents: list[tuple[tuple[int, int], ...]] = []
+        self.children: list[tuple[tuple[int, int], ...] | list[tuple[int, int]]] = [()] * len(plan.tasks)
+        self.overs: dict[int, int] = {}  # node → the mapped task whose list it goes over
+        self.twins: dict[int, list[int]] = {}  # mapped task → those that go over it item by item
+        self._edges()
+        self.order = _in_order(self)  # every task after its needs
+        self.branches: list[Branch] = []
+        self.by_key: dict[str, list[int]] = {}
+        self.by_task: dict[int, list[int]] = {}
+        self.by_rule: list[list[int]] = []
+        self.of_node: dict[int, list[int]] = {}
+        for number, rule in enumerate(plan.rules):
+            self.by_rule.append([self._branch(number, rule.task, rule.do, way) for way in _ways(rule.when)])
+        self.watched = frozenset(self.by_task)
+        #: may be started by a rule or a tick: whether they still can is judged only when the run is quiet
+        self.ruled = frozenset(
+            {b.node for b in self.branches if b.starts} | {n for n, task in enumerate(plan.tasks) if task.every}
+        )
+        started = {b.node for b in self.branches if b.do == "START"}
+        self.roots = [
+            n
+            for n, task in enumerate(plan.tasks)
+            if not self.parents[n] and (n not in started or task.every is not None)
+        ]
+
+    def _node(self, name: str, who: str) -> int:
+        try:
+            return self.names[name]
+        except KeyError:
+            raise InvalidPlan(f"{who} names the task {name!r}, which the plan does not have") from None
+
+    def _edges(self) -> None:
+        for node, task in enumerate(self.plan.tasks):
+            if not (task.needs or task.optional or task.map):
+                self.parents.append(())
+                continue
+            kinds: dict[int, int] = {}
+            for name in task.needs:
+                kinds[self._node(name, f"a need of {task.name}")] = REQUIRED
+            for name in task.optional:
+                kinds.setdefault(self._node(name, f"an optional need of {task.name}"), OPTIONAL)
+            if task.map and task.map.over:
+                over = self._node(task.map.over, f"`over` of {task.name}")
+                if self.plan.tasks[over].map is None:
+                    raise InvalidPlan(f"{task.name} goes over {task.map.over}, which maps over nothing")
+                self.overs[node] = over
+                kinds[over] = REQUIRED if task.map.barrier else OVER
+                if not task.map.barrier:
+                    self.twins.setdefault(over, []).append(node)
+            self.parents.append(tuple(kinds.items()))
+            for parent, kind in kinds.items():
+                edges = self.children[parent]
+                if type(edges) is tuple:
+                    edges = self.children[parent] = []
+                edges.append((node, kind))  # type: ignore[union-attr]
+
+    def _branch(self, rule: int, task: str, do: str, way: tuple[Condition, ...]) -> int:
+        if do not in ("START", "RESTART", "STOP"):
+            raise InvalidPlan(f"a rule may START, RESTART or STOP a task, not {do!r}")
+        number = len(self.branches)
+        node = self._node(task, "a rule")
+        conditions: list[EventIs | Named | Count | Probe] = []
+        tasks: list[int] = []
+        keys: list[str] = []
+        for condition in way:
+            match condition:
+                case TaskIs(name, statuses):
+                    named = self._node(name, f"a rule of {task}")
+                    conditions.append(Named(named, frozenset(_status(status) for status in statuses)))
+                    tasks.append(named)
+                case EventIs(key) | Count(key):
+                    conditions.append(condition)
+                    keys.append(key)
+                case Probe(_, heard):
+                    conditions.append(condition)
+                    keys.extend(heard)
+        branch = Branch(
+            number, rule, node, do, tuple(conditions), tuple(dict.fromkeys(tasks)), tuple(dict.fromkeys(keys))
+        )
+        self.branches.append(branch)
+        self.of_node.setdefault(node, []).append(number)
+        for named in branch.tasks:
+            self.by_task.setdefault(named, []).append(number)
+        for key in branch.keys:
+            self.by_key.setdefault(key, []).append(number)
+        return number
+
+
+def _status(name: str) -> Status:
+    try:
+        return Status[name.upper()]
+    except KeyError:
+        raise InvalidPlan(f"{name!r} is no status") from None
+
+
+def _ways(condition: Condition) -> list[tuple[Condition, ...]]:
+    """The ways a condition can come true, each a conjunction of plain conditions, in the order written."""
+    match condition:
+        case AllOf(conditions):
+            return [sum(parts, ()) for parts in product(*map(_ways, conditions))]
+        case AnyOf(conditions):
+            return [way for one in conditions for way in _ways(one)]
+        case _:
+            return [(condition,)]
+
+
+def _in_order(graph: Graph) -> list[int]:
+    waiting = [len(parents) for parents in graph.parents]
+    order = [node for node, count in enumerate(waiting) if not count]
+    for node in order:
+        for child, _ in graph.children[node]:
+            waiting[child] -= 1
+            if not waiting[child]:
+                order.append(child)  # noqa: B909  the list is the queue
+    if len(order) < len(waiting):
+        names = [graph.plan.tasks[node].name for node, count in enumerate(waiting) if count]
+        raise InvalidPlan(f"these tasks need each other in a circle: {', '.join(names[:10])}")
+    return order

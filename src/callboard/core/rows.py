@@ -1,0 +1,243 @@
+"""A run and its rows: what is stored is what cannot be derived, and `load` derives the rest.
+
+Waiting counts, what may still move and a first QUEUED follow from the plan and the statuses; storing them
+would cost a write for each, for nothing. `load` of what was committed equals the run that stayed in memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from callboard.core.deadline import Deadline
+from callboard.core.facts import Heard
+from callboard.core.graph import OPTIONAL, Graph
+from callboard.core.run import BranchState, Node, Run
+from callboard.core.status import FAILED, INIT, QUEUED, RUNNING, SKIPPED, STOPPED, SUCCESS, Status
+from callboard.core.step import MEETS, Step, encode
+
+if TYPE_CHECKING:
+    from callboard.core.plan import Plan
+
+
+def dump_run(run: Run) -> str:
+    """What of a run is neither a column nor a row of its own, as JSON text."""
+    data: dict[str, Any] = {}
+    if run.holds:
+        data["holds"] = sorted(run.holds)
+    if run.cancelling:
+        data["cancelling"] = 1
+    if run.failing >= 0:
+        data["failing"] = run.failing
+    if run.heard:
+        data["heard"] = run.heard
+    if run.events:
+        data["events"] = [list(event) for event in run.events]
+    if run.probing is not None:
+        event, answers = run.probing
+        data["probing"] = [list(event), [[rule, met] for rule, met in answers.items()]]
+    return encode(data)
+
+
+def dump_branch(state: BranchState) -> str:
+    data: dict[str, Any] = {"fired": state.fired}
+    if state.heard:
+        data["heard"] = list(state.heard.items())
+    if state.times:
+        data["times"] = [[place, times] for place, times in state.times.items()]
+    if state.errors:
+        data["errors"] = state.errors
+    if state.off:
+        data["off"] = 1
+    if state.state is not None:
+        data["state"] = state.state
+    return encode(data)
+
+
+def load(
+    number: int,
+    id: str,
+    plan: Plan,
+    *,
+    status: int,
+    state: str,
+    executions: Iterable[Sequence[Any]],
+    items: Iterable[Sequence[Any]] = (),
+    branches: Iterable[Sequence[Any]] = (),
+    documents: Iterable[Sequence[Any]] = (),
+    graph: Graph | None = None,
+) -> Run:
+    """The run behind its rows (as `ports.RunRows` has them: of each node only the latest number)."""
+    run = Run(number, id, plan, graph)
+    run.status = Status(status)
+    _load_state(run, json.loads(state or "{}"))
+    for node, parent, _, key, _ in sorted(items, key=lambda row: row[0]):
+        item = run.add_item(parent, key)
+        assert item.id == node, (item.id, node)
+    _place_items(run, items)
+    for row in executions:
+        _load_execution(run, row)
+    for branch, text in branches:
+        _load_branch(run.branches[branch], json.loads(text))
+    for path, hash, stage in documents:
+        run.documents[path] = hash
+        if stage == "pending":
+            run.pending.add(path)
+    _derive(run)
+    return run
+
+
+def _load_state(run: Run, data: dict[str, Any]) -> None:
+    run.holds = set(data.get("holds", ()))
+    run.cancelling = bool(data.get("cancelling"))
+    run.failing = data.get("failing", -1)
+    run.heard = data.get("heard", 0)
+    run.events.extend(Heard(*event) for event in data.get("events", ()))
+    if "probing" in data:
+        event, answers = data["probing"]
+        run.probing = (Heard(*event), {rule: met for rule, met in answers})
+
+
+def _place_items(run: Run, items: Iterable[Sequence[Any]]) -> None:
+    for node, parent, place, _, _ in sorted(items, key=lambda row: row[2]):
+        mapped = run.nodes[parent].mapped
+        assert mapped is not None
+        mapped.items[node] = place
+
+
+def _load_execution(run: Run, row: Sequence[Any]) -> None:
+    id, status, attempt, began, at, reason, text = row
+    node = run.nodes[(id >> 20) & 0xFFFFF]
+    node.number = id & 0xFFFFF
+    node.status, node.attempt, node.began, node.at = Status(status), attempt, began, at
+    node.reason = reason or ""
+    if node.number:
+        node.current = node.fresh = True
+        node.fired = began
+    if text:
+        _load_extra(node, json.loads(text))
+    run.counter = max(run.counter, began)
+
+
+def _load_extra(node: Node, data: dict[str, Any]) -> None:
+    for name in ("tries", "losses", "revision", "rounds", "note", "hold", "stale", "fired", "wake_what", "read"):
+        if name in data:
+            setattr(node, name, data[name])
+    for name in ("early", "handled", "missed", "judged", "current", "fresh"):
+        if name in data:
+            setattr(node, name, bool(data[name]))
+    for name in ("combination", "next"):
+        if name in data:
+            setattr(node, name, tuple(tuple(one) for one in data[name]))
+    for name in ("wake", "tick"):
+        if name in data:
+            setattr(node, name, Deadline(*data[name]))
+    if "draft" in data:
+        node.draft = (data["draft"][0], data["draft"][1])
+    if node.mapped is not None and "mapped" in data:
+        kept = data["mapped"]
+        node.mapped.page, node.mapped.source = kept["page"], kept.get("source", 0)
+        for name in ("asked", "due", "more", "lost", "giving_up"):
+            setattr(node.mapped, name, bool(kept.get(name)))
+        if "items" in kept:
+            node.mapped.items = {item: place for place, item in enumerate(kept["items"])}
+
+
+def _load_branch(state: BranchState, data: dict[str, Any]) -> None:
+    state.fired = data["fired"]
+    state.heard = {place: offset for place, offset in data.get("heard", ())}
+    state.times = {place: [tuple(time) for time in times] for place, times in data.get("times", ())}
+    state.errors, state.off, state.state = data.get("errors", 0), bool(data.get("off")), data.get("state")
+
+
+# ── what follows ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _derive(run: Run) -> None:
+    tasks = len(run.plan.tasks)
+    for state in run.branches:
+        run.counter = max(run.counter, state.fired)
+    for row in run.nodes:
+        if row.parent < 0 and row.fired > run.counter:
+            run.counter = row.fired
+    for item in run.nodes[tasks:]:
+        _count_item(run, item)
+    run.hopeful = 0
+    for node in run.graph.order:
+        recount(run, run.nodes[node])
+    if run.status is RUNNING and run.acting:
+        _queue_first(run)
+    for row in run.nodes:
+        _count_row(run, row)
+    run.hopeful = sum(1 for row in run.nodes[:tasks] if not row.number and row.may)
+
+
+def recount(run: Run, row: Node) -> None:
+    """The counters of one task from those of its needs, which are counted already."""
+    waiting = movers = broken = up_began = 0
+    for parent, kind in run.graph.parents[row.id]:
+        above = run.nodes[parent]
+        met = above.meets & MEETS[kind]
+        waiting += not met
+        movers += above.may
+        broken += kind != OPTIONAL and not met and not above.may
+        up_began = max(up_began, above.began)
+    row.waiting, row.movers, row.broken, row.up_began = waiting, movers, broken, up_began
+    row.may = row.is_open or row.next is not None or Step.possible(run, row)
+    row.meets = Step.meets(row, row.may)
+
+
+def _count_item(run: Run, item: Node) -> None:
+    mapped = run.nodes[item.parent].mapped
+    assert mapped is not None
+    if item.id not in mapped.items:
+        return
+    mapped.open += item.is_open
+    mapped.good += item.status is SUCCESS or item.status is SKIPPED
+    if item.status is FAILED:
+        mapped.failed.add(item.id)
+
+
+def _queue_first(run: Run) -> None:
+    """A first QUEUED is not stored: its needs are met and it never began."""
+    roots = set(run.graph.roots)
+    for row in run.nodes[: len(run.plan.tasks)]:
+        if row.status is INIT and not row.number and (
+            row.id in roots or (run.graph.parents[row.id] and not row.waiting and row.fired < row.up_began)
+        ):
+            _queue(run, row)
+    for item in run.nodes[len(run.plan.tasks) :]:
+        parent = run.nodes[item.parent]
+        if not item.number and parent.status is RUNNING and parent.mapped is not None and not parent.mapped.giving_up:
+            _queue(run, item)
+            parent.mapped.open += 1
+
+
+def _queue(run: Run, row: Node) -> None:
+    run.counter += 1
+    row.number, row.status, row.derived, row.began = 1, QUEUED, True, run.counter
+    if row.parent < 0:
+        row.current = row.fresh = row.may = True
+        if run.graph.parents[row.id]:
+            row.fired = row.began
+            row.combination = run.latest(row.id)
+
+
+def _count_row(run: Run, row: Node) -> None:
+    if row.is_open:
+        run.open += 1
+        if row.status is QUEUED:
+            run.queued.add(row.id)
+        if row.hold:
+            run.held.add(row.id)
+        if row.at_work:
+            run.at_work += 1
+            for name in run.limits_of(row):
+                if name in run.plan.limits:
+                    run.used[name] = run.used.get(name, 0) + 1
+    elif row.parent < 0:
+        if row.status is STOPPED:
+            run.stops.add(row.id)
+        elif row.status is FAILED and row.task.critical and not row.handled:
+            run.failures.add(row.id)

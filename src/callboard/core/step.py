@@ -1,0 +1,297 @@
+"""One step under way: the run, the moment, and all that moved.
+
+`Step` knows how to move a status and keep every counter true; it knows nothing of facts, actions or rules.
+What it gathers becomes the `Decision`. Orders can be withdrawn until the step is over: a task that is stopped
+in the step that started it never reaches the outside.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from callboard.core.graph import OPTIONAL, OVER, REQUIRED
+from callboard.core.orders import Finish, List, Order, Start, Stop, StopList
+from callboard.core.status import (
+    FAILED,
+    INIT,
+    MOVES,
+    QUEUED,
+    RUNNING,
+    SKIPPED,
+    STOPPED,
+    SUCCESS,
+    Status,
+)
+
+if TYPE_CHECKING:
+    from callboard.core.admission import Admission
+    from callboard.core.deadline import Now
+    from callboard.core.run import Combination, Node, Run
+
+MEETS_REQUIRED, MEETS_OPTIONAL, MEETS_OVER = 1, 2, 4
+ALL_NEEDS = MEETS_REQUIRED | MEETS_OPTIONAL | MEETS_OVER
+#: The bit of `Node.meets` that an edge of each kind asks for.
+MEETS = {REQUIRED: MEETS_REQUIRED, OPTIONAL: MEETS_OPTIONAL, OVER: MEETS_OVER}
+
+encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+class Decision:
+    """What a step decided: rows to write (as `ports.Write` has them), orders to carry out once they are on disk."""
+
+    __slots__ = ("branches", "executions", "items", "journal", "orders", "outcomes", "state", "status")
+
+    def __init__(self) -> None:
+        self.journal: list[str] = []
+        self.orders: list[Order] = []
+        self.status: int | None = None
+        self.state: str | None = None
+        self.executions: list[tuple[Any, ...]] = []
+        self.outcomes: list[tuple[int, int, str]] = []
+        self.items: list[tuple[int, int, int, str, str]] = []
+        self.branches: list[tuple[int, str]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.journal or self.orders or self.executions or self.status is not None)
+
+
+class Step:
+    """The working state of one `machine.step`."""
+
+    __slots__ = (
+        "admission", "begun", "candidates", "decision", "fired_branches", "looped", "moved", "now", "orders",
+        "queued", "run", "starts", "started", "state_moved", "stops", "triggers", "waves",
+    )  # fmt: skip
+
+    def __init__(self, run: Run, now: Now, admission: Admission | None) -> None:
+        self.run, self.now, self.admission = run, now, admission
+        self.decision = Decision()
+        self.orders: list[Order | None] = []
+        self.starts: dict[int, int] = {}  # node → place of its Start (or List) in orders
+        self.stops: dict[int, int] = {}
+        self.moved: dict[int, Node] = {}
+        self.fired_branches: set[int] = set()
+        self.triggers: deque[tuple[int, Status, list[int] | None]] = deque()
+        self.candidates: list[int] | None = None  # nodes whose needs have just all been met
+        self.queued: list[Node] = []  # QUEUED in this fact, others have not seen it yet
+        self.waves: dict[int, int] = {}
+        self.looped: set[int] = set()
+        self.state_moved = False
+        self.begun = 0  # starts of this step
+
+    # ── statuses ────────────────────────────────────────────────────────────────────────────────────────
+
+    def move(self, row: Node, status: Status, reason: str = "") -> None:
+        """Change a status, keep the counters, and let those who watch it have their wave."""
+        run, old = self.run, row.status
+        assert status in MOVES[old], (run.name_of(row.id), old, status)
+        was_open = 1 <= old <= 4
+        row.reason = reason
+        self.moved[row.id] = row
+        run.changed = True
+        was_at_work = row.at_work
+        row.status, row.at = status, self.now.wall
+        if row.hold:
+            row.hold = ""
+            run.held.discard(row.id)
+        if was_at_work and not row.at_work:
+            run.at_work -= 1
+            self.release(row)
+        elif row.at_work and not was_at_work:
+            run.at_work += 1
+        if status is QUEUED:
+            run.queued.add(row.id)
+            self.queued.append(row)
+        elif old is QUEUED:
+            run.queued.discard(row.id)
+            if self.admission is not None:
+                self.admission.withdraw(run, row)
+        if 1 <= status <= 4:
+            run.open += not was_open
+        elif was_open:
+            run.open -= 1
+            row.wake = None
+        if row.parent >= 0:
+            if status >= 5:
+                self.triggers.append((row.id, status, None))
+            return
+        if old is STOPPED:
+            run.stops.discard(row.id)
+        elif old is FAILED:
+            run.failures.discard(row.id)
+        self.count(row)
+        if status is QUEUED:
+            return  # seen by others only if it has to wait
+        if status >= 5 or row.id in run.graph.watched or self.candidates or row.mapped is not None:
+            found, self.candidates = self.candidates, None
+            self.triggers.append((row.id, status, found))
+
+    def hold(self, row: Node, why: str) -> None:
+        """RUNNING, but nothing is outside: a person's word is awaited."""
+        self.run.at_work -= 1
+        row.hold = row.reason = why
+        self.run.held.add(row.id)
+        self.release(row)
+        self.moved[row.id] = row
+
+    # ── limits ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def release(self, row: Node) -> None:
+        """Give back the limits of what is no longer at work."""
+        run = self.run
+        names = run.limits_of(row)
+        for name in names:
+            if name in run.plan.limits:
+                run.used[name] = run.used.get(name, 0) - 1
+        if self.admission is not None:
+            self.admission.release(run, names)
+
+    # ── needs ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def count(self, row: Node) -> None:
+        """Work out anew what a node means to those below it, and they to theirs, until nothing changes."""
+        todo = [row]
+        while todo:
+            one = todo.pop()
+            may = 1 <= one.status <= 4 or one.next is not None or self.possible(self.run, one)
+            if not may and one.early and one.status is SUCCESS and not one.current:
+                one.current = True  # started by hand, and its need can no longer be met: what it made counts
+                self.moved[one.id] = one
+            meets = self.meets(one, may)
+            if meets != one.meets or may != one.may:
+                self._tell_children(one, meets, may, todo)
+
+    @staticmethod
+    def meets(row: Node, may: bool) -> int:
+        """Which kinds of need the latest execution of a task meets, as bits."""
+        status = row.status
+        meets = 0
+        if status >= 5:
+            if row.current:
+                meets = ALL_NEEDS if status is SUCCESS or status is SKIPPED else MEETS_OPTIONAL
+        elif status is RUNNING and row.mapped is not None and row.mapped.good:
+            meets = MEETS_OVER
+        return meets if may else meets | MEETS_OPTIONAL
+
+    @staticmethod
+    def possible(run: Run, row: Node) -> bool:
+        """Whether a task that is not open may run (again); rules count as possible until judged otherwise."""
+        if row.id in run.graph.ruled:
+            return not row.judged
+        if not run.graph.parents[row.id]:
+            return run.status is INIT and not row.number
+        return not row.broken and (row.movers > 0 or (not row.waiting and row.fired < row.up_began))
+
+    def _tell_children(self, row: Node, meets: int, may: bool, todo: list[Node]) -> None:
+        run, nodes = self.run, self.run.nodes
+        old_meets, old_may = row.meets, row.may
+        row.meets, row.may = meets, may
+        if not row.number:
+            run.hopeful += may - old_may
+        if may and not old_may:
+            self.lift()
+        for child_id, kind in run.graph.children[row.id]:
+            child = nodes[child_id]
+            bit = MEETS[kind]
+            met, was_met = bool(meets & bit), bool(old_meets & bit)
+            if met != was_met:
+                child.waiting += -1 if met else 1
+                if not child.waiting:
+                    if self.candidates is None:
+                        self.candidates = []
+                    self.candidates.append(child_id)
+            child.movers += may - old_may
+            if kind != OPTIONAL:
+                child.broken += (not met and not may) - (not was_met and not old_may)
+            if not 1 <= child.status <= 4:
+                todo.append(child)
+
+    def lift(self) -> None:
+        """Something that could not move any more has moved: what rules were judged to be is open again."""
+        for node in self.run.graph.ruled:
+            row = self.run.nodes[node]
+            if row.judged:
+                row.judged = False
+                self.moved[node] = row
+                self.count(row)
+
+    def begin_number(self, row: Node, combination: Combination | None, *, met: bool) -> None:
+        """Count a beginning, and mark what stands below as no longer current."""
+        run, nodes = self.run, self.run.nodes
+        run.counter += 1
+        row.began = run.counter
+        row.combination = combination
+        if row.parent >= 0:
+            return
+        row.current, row.early = met, not met
+        self._freshen(row)
+        for child_id, _ in run.graph.children[row.id]:
+            nodes[child_id].up_began = run.counter
+        self._outdate(row)
+
+    def _freshen(self, row: Node) -> None:
+        todo = [row]
+        while todo:
+            one = todo.pop()
+            one.fresh = True
+            for parent, _ in self.run.graph.parents[one.id]:
+                above = self.run.nodes[parent]
+                if not above.fresh:
+                    self.moved[parent] = above
+                    todo.append(above)
+
+    def _outdate(self, row: Node) -> None:
+        todo = [row]
+        while todo:
+            for child_id, _ in self.run.graph.children[todo.pop().id]:
+                child = self.run.nodes[child_id]
+                if child.fresh:
+                    child.fresh = child.current = False
+                    self.moved[child_id] = child
+                    self.count(child)
+                    todo.append(child)
+
+    # ── orders ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def order_start(self, row: Node) -> None:
+        self.starts[row.id] = len(self.orders)
+        self.orders.append(Start(row.id, row.number, row.attempt))
+        self.begun += 1
+
+    def order_list(self, row: Node) -> None:
+        assert row.mapped is not None
+        row.mapped.page += 1
+        row.mapped.asked, row.mapped.due = True, False
+        self.starts[row.id] = len(self.orders)
+        self.orders.append(List(row.id, row.number, row.mapped.page))
+        self.begun += 1
+
+    def order_stop(self, row: Node) -> None:
+        self.stops[row.id] = len(self.orders)
+        if row.mapped is not None:
+            self.orders.append(StopList(row.id, row.number))
+        else:
+            self.orders.append(Stop(row.id, row.number, row.attempt))
+
+    def withdraw(self, row: Node) -> bool:
+        """Take back the Start (List) of this step; False when it is outside already, or there is none."""
+        place = self.starts.pop(row.id, None)
+        if place is None or self.orders[place] is None:
+            return False
+        self.orders[place] = None
+        self.begun -= 1
+        return True
+
+    def answered(self, row: Node) -> None:
+        """An attempt has answered: its Stop of this very step is not needed, its Start is history."""
+        place = self.stops.pop(row.id, None)
+        if place is not None:
+            self.orders[place] = None
+        self.starts.pop(row.id, None)
+
+    def finish(self, status: Status) -> None:
+        self.run.status = status
+        self.decision.status = int(status)
+        self.orders.append(Finish(status))
