@@ -1,0 +1,126 @@
+"""Bytes by their content: written once, named by their SHA-256, verified whenever they are read.
+
+A file appears whole (temporary file, fsync, rename, fsync of the directory) before its hash is given to anyone,
+so a hash that stands in the database always has its bytes. What is damaged on disk is written anew by the next
+`put` of the same bytes and is never handed out.
+"""
+
+from __future__ import annotations
+
+import os
+from hashlib import sha256
+from secrets import token_hex
+from typing import TYPE_CHECKING
+
+from callboard.errors import InvalidName, NotFound, StoreDamaged, StoreError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_HEX = frozenset("0123456789abcdef")
+
+
+def digest(data: bytes) -> str:
+    """SHA-256, hex."""
+    return sha256(data).hexdigest()
+
+
+class Content:
+    """A directory of files by content, sharded by the first two digits: `ab/cdef…`, mode 0600 in 0700."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def put(self, data: bytes) -> str:
+        """Keep `data`, synced; its hash. Raises StoreError when the disk is full or broken."""
+        hash = digest(data)
+        try:
+            self._put(self.path(hash), data)
+        except OSError as error:
+            raise StoreError(f"content could not be written to {self.root}: {error.strerror or error}") from error
+        return hash
+
+    def get(self, hash: str) -> bytes:
+        """Raises NotFound, StoreDamaged when the bytes do not fit the hash."""
+        try:
+            data = self.path(hash).read_bytes()
+        except FileNotFoundError as error:
+            raise NotFound(f"no content {hash}") from error
+        except OSError as error:
+            raise StoreError(f"content {hash} could not be read: {error.strerror or error}") from error
+        if digest(data) != hash:
+            raise StoreDamaged(f"content {hash} is damaged; its file is kept: {self.path(hash)}")
+        return data
+
+    def path(self, hash: str) -> Path:
+        """Where content lies. Raises InvalidName for what is no hash."""
+        return self.root / checked(hash)[:2] / hash[2:]
+
+    def _put(self, path: Path, data: bytes) -> None:
+        directory = path.parent
+        if not directory.is_dir():
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sync(self.root.parent)
+            sync(self.root)
+        if not _holds(path, data):
+            temporary = directory / f".{path.name[:16]}.{token_hex(8)}"
+            try:
+                _write(temporary, data)
+                os.replace(temporary, path)
+            except OSError:
+                temporary.unlink(missing_ok=True)
+                raise
+        sync(directory)
+
+
+class MemoryContent:
+    """The same, in a dict: nothing on disk."""
+
+    def __init__(self) -> None:
+        self._bytes: dict[str, bytes] = {}
+
+    def put(self, data: bytes) -> str:
+        hash = digest(data)
+        self._bytes[hash] = bytes(data)
+        return hash
+
+    def get(self, hash: str) -> bytes:
+        try:
+            return self._bytes[checked(hash)]
+        except KeyError as error:
+            raise NotFound(f"no content {hash}") from error
+
+
+def checked(hash: str) -> str:
+    """Raises InvalidName unless `hash` is a SHA-256 in hex."""
+    if len(hash) != 64 or not _HEX.issuperset(hash):
+        raise InvalidName(f"not a SHA-256 in hex: {hash!r}")
+    return hash
+
+
+def sync(directory: Path) -> None:
+    """Make names in a directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    """The file is there with these bytes, and synced: whoever wrote it may have died before it could."""
+    try:
+        with path.open("rb") as stream:
+            if os.fstat(stream.fileno()).st_size != len(data) or stream.read() != data:
+                return False
+            os.fsync(stream.fileno())
+            return True
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,322 @@
+"""One SQLite file opened by one process: the connection that writes, those that read, the lock, the errors.
+
+It keeps these rules: WAL with `synchronous=FULL`, never less; the writers' lock before the database's own;
+nobody ever sees "database is locked"; no vendor's error leaves this room; a forked child is told so instead of
+corrupting its parent's file. Readers are separate connections, so a page for a person never waits for a commit
+nor delays one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+import apsw
+
+from callboard.errors import (
+    Busy,
+    CallboardError,
+    Conflict,
+    ForkedProcess,
+    NotJson,
+    StoreDamaged,
+    StoreError,
+    StoreRefused,
+)
+from callboard.store.content import sync
+from callboard.store.sql import gate, schema
+from callboard.store.sql import queries as q
+from callboard.store.sql.lock import WriteLock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+GROWN = 4_000_000  # bytes of the write-ahead log, grown in advance: a chain is a quarter faster so
+_PAGES = 1000  # pages per step of a backup
+_SETTINGS = "PRAGMA busy_timeout = 60000; PRAGMA temp_store = MEMORY; PRAGMA synchronous = FULL;"
+
+Row = tuple[Any, ...]
+_open: WeakSet[Database] = WeakSet()
+
+
+class Database:
+    """A project's database file. Connections are disowned in a forked child; use them from one thread at a time."""
+
+    def __init__(self, path: Path, *, readonly: bool = False, vfs: str | None = None) -> None:
+        """Open, create or migrate. Raises StoreRefused, StoreDamaged, StoreError."""
+        gate.check_version(apsw.sqlite_lib_version())
+        gate.check_file_system(path)
+        self.path, self.readonly, self._vfs = path, readonly, vfs
+        self._process = os.getpid()
+        self._idle: list[apsw.Connection] = []
+        self._lock: WriteLock | None = None
+        self._writer: apsw.Connection | None = None
+        self._watcher: apsw.Connection | None = None
+        try:
+            self._open_to_read() if readonly else self._open_to_write()
+        except (apsw.Error, UnicodeDecodeError, OSError) as error:
+            self.close()
+            raise translated(error, path) from error
+        except CallboardError:
+            self.close()
+            raise
+        _open.add(self)
+
+    # ── reading ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def rows(self, query: str, bindings: Sequence[Any] = ()) -> list[Row]:
+        """All rows of a query, on a connection that only reads: one statement, one snapshot, soon over."""
+        self._here()
+        try:
+            connection = self._idle.pop() if self._idle else self._reader()
+            try:
+                found: list[Row] = connection.execute(query, bindings).fetchall()
+            finally:
+                self._idle.append(connection)
+        except (apsw.Error, UnicodeDecodeError) as error:
+            raise translated(error, self.path) from error
+        return found
+
+    def row(self, query: str, bindings: Sequence[Any] = ()) -> Row | None:
+        rows = self.rows(query, bindings)
+        return rows[0] if rows else None
+
+    def version(self) -> int:
+        """A number that changes when any other connection, of this process too, has committed."""
+        self._here()
+        try:
+            if self._watcher is None:
+                self._watcher = self._reader()
+            found: int = self._watcher.pragma("data_version")
+        except apsw.Error as error:
+            raise translated(error, self.path) from error
+        return found
+
+    # ── writing ─────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def lock(self) -> WriteLock:
+        self._here()
+        if self._lock is None:
+            raise StoreRefused(f"{self.path} was opened for reading only")
+        return self._lock
+
+    @property
+    def writer(self) -> apsw.Connection:
+        """The connection that writes; only under `lock`."""
+        if self._writer is None:
+            raise StoreError(f"{self.path} is closed")
+        return self._writer
+
+    @contextmanager
+    def transaction(self) -> Iterator[apsw.Connection]:
+        """One synced transaction under the lock; errors roll it back and are translated."""
+        with self.lock:
+            writer = self.writer
+            try:
+                writer.execute("BEGIN IMMEDIATE")
+                yield writer
+                writer.execute("COMMIT")
+            except BaseException as error:
+                if writer.in_transaction:
+                    writer.execute("ROLLBACK")
+                if isinstance(error, apsw.Error | UnicodeError):
+                    raise translated(error, self.path) from error
+                raise
+
+    def checkpoint(self) -> None:
+        """Copy the log back into the file, if nobody is in the way: for when there is nothing else to do."""
+        lock = self.lock
+        if not lock.try_enter():
+            return
+        try:
+            self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.BusyError:
+            pass
+        except apsw.Error as error:
+            raise translated(error, self.path) from error
+        finally:
+            lock.__exit__()
+
+    def backup(self, to: Path) -> Path:
+        """Copy the database to `to`, whole or not at all, while others go on reading and writing."""
+        self._here()
+        try:
+            self._backup(to)
+        except (apsw.Error, OSError) as error:
+            raise translated(error, to) from error
+        return to
+
+    def check(self) -> list[str]:
+        """What SQLite finds wrong with the file, in its words; empty when nothing is."""
+        try:
+            found = [str(row[0]) for row in self.rows("PRAGMA integrity_check(100)")]
+        except StoreDamaged as error:
+            return [str(error)]
+        return [] if found == ["ok"] else found
+
+    def close(self) -> None:
+        """Close all connections; in a forked child leave them alone."""
+        _open.discard(self)
+        if self._process != os.getpid():
+            return
+        for connection in (*self._idle, self._watcher):
+            if connection is not None:
+                connection.close()
+        self._idle, self._watcher = [], None
+        if self._lock is not None:
+            if self._writer is not None:
+                with self._lock:
+                    self._writer.close()
+            self._lock.close()
+        self._writer = self._lock = None
+
+    # ── inside ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _open_to_read(self) -> None:
+        if not self.path.exists():
+            raise StoreError(f"there is no {self.path}")
+        reader = self._reader()
+        self._idle.append(reader)
+        have, known = schema.version(reader), len(schema.MIGRATIONS)
+        schema.check(have, known, str(self.path))
+        if have < known:
+            raise StoreRefused(f"{self.path} has an older schema ({have} of {known}); open it for writing once")
+
+    def _open_to_write(self) -> None:
+        folder = self.path.parent
+        for directory in (folder, folder / "run"):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = WriteLock(folder / "run" / f"{self.path.name}.lock")
+        with self._lock:
+            _create(self.path)
+            self._writer = writer = self._connect(apsw.SQLITE_OPEN_READWRITE)
+            schema.version(writer)
+            writer.execute("PRAGMA journal_mode = WAL").fetchall()
+            writer.file_control("main", apsw.SQLITE_FCNTL_PERSIST_WAL, _PERSIST)
+            schema.upgrade(writer, schema.MIGRATIONS, time.time(), self._backup_before_upgrade)
+            self._grow()
+            writer.execute(q.VIEW)
+
+    def _connect(self, flags: int) -> apsw.Connection:
+        connection = apsw.Connection(str(self.path), flags=flags, vfs=self._vfs)
+        connection.execute(_SETTINGS).fetchall()
+        return connection
+
+    def _reader(self) -> apsw.Connection:
+        connection = self._connect(apsw.SQLITE_OPEN_READONLY if self.readonly else apsw.SQLITE_OPEN_READWRITE)
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    def _grow(self) -> None:
+        log = Path(f"{self.path}-wal")
+        if log.exists() and log.stat().st_size >= GROWN:
+            return
+        self.writer.execute(
+            f"BEGIN; CREATE TABLE grown (b); INSERT INTO grown VALUES (zeroblob({GROWN})); DROP TABLE grown; COMMIT"
+        )
+        self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+
+    def _backup_before_upgrade(self, version: int) -> None:
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        self._backup(self.path.parent / "backups" / f"{self.path.stem}-schema{version}-{stamp}.db")
+
+    def _backup(self, to: Path) -> None:
+        to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = to.with_name(f".{to.name}.tmp")
+        temporary.unlink(missing_ok=True)
+        _create(temporary)
+        copy, source = apsw.Connection(str(temporary)), self._writer or self._reader()
+        try:
+            with copy.backup("main", source, "main") as backup:
+                while not backup.done:
+                    backup.step(_PAGES)
+            copy.execute("PRAGMA journal_mode = DELETE")
+        finally:
+            copy.close()
+        _sync_file(temporary)
+        os.replace(temporary, to)
+        sync(to.parent)
+
+    def _here(self) -> None:
+        if os.getpid() != self._process:
+            raise ForkedProcess(
+                "this process was forked from one that has the project open; use spawn instead of fork, "
+                "or open the project in the child only"
+            )
+
+    def _disown(self) -> None:
+        """In a forked child: closing an inherited connection could write to the parent's file, so it never is."""
+        for connection in (*self._idle, self._watcher, self._writer):
+            if connection is not None:
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+        if self._lock is not None:
+            self._lock.close()
+
+
+def translated(error: BaseException, path: Path) -> CallboardError:
+    """Our error for one of SQLite's or the system's, saying what to do."""
+    match error:
+        case CallboardError():
+            return error
+        case UnicodeEncodeError():
+            return NotJson(f"a text that is not Unicode cannot be recorded: {error.reason}")
+        case apsw.CorruptError() | apsw.NotADBError() | UnicodeDecodeError():
+            return StoreDamaged(
+                f"{path} is damaged ({error}). It is kept as it is: move it away with its -wal file, "
+                f"and put the newest of {path.parent / 'backups'} in its place"
+            )
+        case apsw.FullError():
+            return StoreError(f"the disk is full: nothing of this was recorded, all before it is safe ({path})")
+        case apsw.BusyError() | apsw.LockedError():
+            return Busy(f"another program has held {path} for a minute", retry_after=10.0)
+        case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.CantOpenError():
+            return StoreError(f"{path} cannot be opened for this ({error})")
+        case apsw.ConstraintError():
+            return _constraint(error)
+        case apsw.IOError():
+            return StoreError(f"the disk failed: nothing of this was recorded, all before it is safe ({path}: {error})")
+        case OSError():
+            return StoreError(f"{error.filename or path}: {error.strerror or error}")
+    return StoreError(f"{path}: {type(error).__name__}: {error}")
+
+
+def _constraint(error: apsw.ConstraintError) -> CallboardError:
+    text = str(error)
+    if "UNIQUE" in text:
+        return Conflict(f"recorded already: {text.removeprefix('UNIQUE constraint failed: ')}")
+    if "json_valid" in text:
+        return NotJson(f"a text that is not strict JSON was refused: {text}")
+    return StoreError(f"refused by the store: {text}")
+
+
+def _create(path: Path) -> None:
+    """An empty file that only its owner can read; SQLite gives its log and index the same mode."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return
+    sync(path.parent)
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _disown_all() -> None:
+    for database in list(_open):
+        database._disown()
+
+
+_persist = ctypes.c_int(1)
+_PERSIST = ctypes.addressof(_persist)
+os.register_at_fork(after_in_child=_disown_all)

@@ -1,0 +1,181 @@
+"""Every query has a name and stands here.
+
+A batch of writes is one statement: rows inserted into the temporary view `batch`, each of one kind; triggers
+check the fences, unfold the JSON and write the tables. One statement is one implicit transaction and one
+hand-over of the interpreter lock; five statements made 42 links a second beside a busy thread where this makes
+153. Flat arrays and objects keyed by an id cost a third of nested arrays with `value ->> n`, so only what comes
+by the step and not by the task is nested. `n` is the number of rows the sender meant: a text that smuggles in a
+row of its own is refused.
+"""
+
+from __future__ import annotations
+
+COLUMNS = 9
+
+# kinds of rows of the view `batch`
+FENCES, JOURNAL, EXECUTIONS, MIXED, OUTCOMES, STATUSES, STATES, CONSUMED, ITEMS, BRANCHES, DOCUMENTS, LEDGER, LOGS = (
+    range(13)
+)
+
+# texts of RAISE, told apart by the store
+FENCE_LOST, NOT_JSON, WRONG_COUNT = "callboard: fence", "callboard: json", "callboard: count"
+
+_COUNTED = f"SELECT RAISE(ABORT, '{WRONG_COUNT}') WHERE changes() <> NEW.n;"
+_UPSERT = """ON CONFLICT (id) DO UPDATE SET status = excluded.status, attempt = excluded.attempt,
+  began = excluded.began, at = excluded.at, reason = excluded.reason, state = excluded.state;"""
+
+_TRIGGERS = {
+    # a: {run: fence << 16 | journal rows}, b: wall
+    FENCES: f"""
+        UPDATE standing SET updated = NEW.b, batches = batches + (f.value & 65535) FROM json_each(NEW.a) AS f
+        WHERE number = CAST(f.key AS INTEGER) AND fence = f.value >> 16 AND owner IS NOT NULL;
+        SELECT RAISE(ABORT, '{FENCE_LOST}') WHERE changes() <> NEW.n;""",
+    # a: {id: [offset in b from 1, length, wall, hash]}, b: the blobs in a row
+    JOURNAL: f"""
+        INSERT INTO journal (id, at, facts, hash)
+        SELECT CAST(key AS INTEGER), value ->> 2, substr(NEW.b, value ->> 0, value ->> 1), unhex(value ->> 3)
+        FROM json_each(NEW.a);
+        {_COUNTED}""",
+    # a: [id, …], which all have: b status, c attempt, d began, e at, f reason, g state
+    EXECUTIONS: f"""
+        INSERT INTO execution (id, status, attempt, began, at, reason, state)
+        SELECT value, NEW.b, NEW.c, NEW.d, NEW.e, NEW.f, NEW.g FROM json_each(NEW.a) WHERE true
+        {_UPSERT}
+        {_COUNTED}""",
+    # a: {id: [status, attempt, began, at, reason, state]}
+    MIXED: f"""
+        INSERT INTO execution (id, status, attempt, began, at, reason, state)
+        SELECT CAST(key AS INTEGER), value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
+        FROM json_each(NEW.a) WHERE true
+        {_UPSERT}
+        {_COUNTED}""",
+    # a: {id: outcome or [hash of its content]}, b: revision
+    OUTCOMES: f"""
+        SELECT RAISE(ABORT, '{NOT_JSON}') WHERE NOT json_valid(NEW.a, 1);
+        INSERT INTO outcome (id, revision, text) SELECT CAST(key AS INTEGER), NEW.b, value FROM json_each(NEW.a);
+        {_COUNTED}""",
+    # a: {run: [status, wall]}
+    STATUSES: """
+        UPDATE standing SET status = f.value ->> 0, ended = CASE WHEN f.value ->> 0 >= 5 THEN f.value ->> 1 END
+        FROM json_each(NEW.a) AS f WHERE number = CAST(f.key AS INTEGER);""",
+    # a: {run: state as text}
+    STATES: """
+        UPDATE standing SET state = f.value FROM json_each(NEW.a) AS f WHERE number = CAST(f.key AS INTEGER);""",
+    # a: {run: offset}
+    CONSUMED: """
+        UPDATE standing SET consumed = max(consumed, f.value) FROM json_each(NEW.a) AS f
+        WHERE number = CAST(f.key AS INTEGER);""",
+    # a: [[id, parent, position, key, value as text], …]
+    ITEMS: """
+        INSERT INTO item (id, parent, position, key, value)
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(NEW.a);""",
+    # a: [[run, branch, state as text], …]
+    BRANCHES: """
+        INSERT INTO branch (run, branch, state) SELECT value ->> 0, value ->> 1, value ->> 2
+        FROM json_each(NEW.a) WHERE true ON CONFLICT DO UPDATE SET state = excluded.state;""",
+    # a: [[run, path, hash, replaces, execution, status, wall], …]
+    DOCUMENTS: """
+        INSERT INTO document (run, path, hash, replaces, execution, status)
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
+        FROM json_each(NEW.a) WHERE true ON CONFLICT DO UPDATE SET
+          hash = excluded.hash, replaces = excluded.replaces, execution = excluded.execution, status = excluded.status;
+        INSERT INTO document_history (run, path, hash, replaces, execution, status, at)
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
+        FROM json_each(NEW.a);""",
+    # a: [[…the fields of a Call], …]; what is settled is not unsettled
+    LEDGER: """
+        INSERT INTO ledger (run, node, number, attempt, "index", key, provider, model, prompt_hash, input_tokens,
+          output_tokens, cost, latency, at, answer, status)
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+          value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14, value ->> 15
+        FROM json_each(NEW.a) WHERE true ON CONFLICT DO UPDATE SET
+          attempt = excluded.attempt, provider = excluded.provider, model = excluded.model,
+          prompt_hash = excluded.prompt_hash, input_tokens = excluded.input_tokens,
+          output_tokens = excluded.output_tokens, cost = excluded.cost, latency = excluded.latency,
+          at = excluded.at, answer = coalesce(excluded.answer, answer), status = excluded.status
+        WHERE status <> 'settled' OR excluded.status = 'settled';""",
+    # a: [[run, node, number, wall, level, text], …]
+    LOGS: """
+        INSERT INTO log (run, node, execution, at, level, text)
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM json_each(NEW.a);""",
+}
+
+VIEW = "CREATE TEMP VIEW batch AS SELECT 0 AS kind, 0 AS a, 0 AS b, 0 AS c, 0 AS d, 0 AS e, 0 AS f, 0 AS g, 0 AS n;" + (
+    "".join(
+        f"CREATE TEMP TRIGGER batch_{kind} INSTEAD OF INSERT ON batch WHEN NEW.kind = {kind} BEGIN {body} END;"
+        for kind, body in _TRIGGERS.items()
+    )
+)
+
+
+def insert_batch(rows: int) -> str:
+    """The statement that writes a batch of so many rows."""
+    return "INSERT INTO batch VALUES " + ",".join(["(?,?,?,?,?,?,?,?,?)"] * rows)
+
+
+# ── writing beside the batches ──────────────────────────────────────────────────────────────────────────
+
+ADD_PLAN = "INSERT INTO plan (hash, text) VALUES (?, ?) ON CONFLICT DO NOTHING"
+ADD_RUN = """INSERT INTO run (id, name, plan, params, face, created, parent) VALUES (?, ?, ?, ?, ?, ?, ?)
+    RETURNING number"""
+ADD_STANDING = "INSERT INTO standing (number, updated) VALUES (?, ?)"
+ADD_LETTERS = """INSERT INTO inbox (run, id, fact, at) SELECT ?1, value ->> 0, value ->> 1, ?2 FROM json_each(?3)
+    WHERE true ON CONFLICT (run, id) DO NOTHING"""
+LAST_LETTER = 'SELECT coalesce(max("offset"), 0) FROM inbox WHERE run = ?'
+POST = "UPDATE standing SET posted = ?2 WHERE number = ?1"
+CLAIM = """UPDATE standing SET fence = fence + 1, owner = ?3, lease = ?4 WHERE number = ?1 AND fence = ?2
+    AND owner IS ?5 RETURNING fence"""
+RELEASE = "UPDATE standing SET owner = NULL, lease = NULL WHERE number = ? AND fence = ?"
+RENEW = """UPDATE standing SET lease = ?2 FROM json_each(?1) AS f
+    WHERE number = CAST(f.key AS INTEGER) AND fence = f.value AND owner IS NOT NULL RETURNING number"""
+ADD_EVENTS = """INSERT INTO event (key, namespace, value, sender, context, at)
+    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, ?2 FROM json_each(?1)"""
+LAST_EVENT = 'SELECT coalesce(max("offset"), 0) FROM event'
+WRITE_RECORD = """INSERT INTO record (kind, id, revision, value) SELECT ?1, ?2, 1, ?3 WHERE ?4 = 0
+    ON CONFLICT DO UPDATE SET revision = revision + 1, value = ?3 WHERE value IS NULL RETURNING revision"""
+CHANGE_RECORD = """UPDATE record SET revision = revision + 1, value = ?3
+    WHERE kind = ?1 AND id = ?2 AND revision = ?4 AND value IS NOT NULL RETURNING revision"""
+
+# ── reading ─────────────────────────────────────────────────────────────────────────────────────────────
+
+_RUN = """SELECT number, id, name, plan, status, state, params, face, fence, owner, lease, created, updated, ended,
+    parent FROM run JOIN standing USING (number)"""
+RUN = f"{_RUN} WHERE number = ?"
+RUN_BY_ID = f"{_RUN} WHERE id = ?"
+RUNS_BY_BEGINNING = f"{_RUN} WHERE id >= ?1 AND id < ?1 || char(127) ORDER BY id LIMIT 4"
+RUNS = f"""{_RUN} WHERE (?1 IS NULL OR status = ?1) AND number < ?2 ORDER BY number DESC LIMIT ?3"""
+OPEN_RUNS = f"{_RUN} WHERE status IN (0, 2) ORDER BY number"
+PLAN = "SELECT text FROM plan WHERE hash = ?"
+OWNER = "SELECT fence, owner, lease FROM standing WHERE number = ?"
+HELD_FENCES = """SELECT number FROM standing JOIN json_each(?) AS f ON number = CAST(f.key AS INTEGER)
+    WHERE fence = f.value AND owner IS NOT NULL"""
+HEAD = "SELECT id, hash FROM journal WHERE id >= ?1 << 32 AND id < (?1 + 1) << 32 ORDER BY id DESC LIMIT 1"
+INBOX = 'SELECT "offset", run, fact, id, at FROM inbox WHERE run = ? AND "offset" > ? ORDER BY "offset" LIMIT ?'
+WAITING = "SELECT number, posted FROM standing WHERE posted > consumed ORDER BY number"
+EXECUTIONS_PAGE = """SELECT id, status, attempt, began, at, reason, state FROM execution
+    WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"""
+ITEMS_OF = """SELECT id & 1048575, parent, position, key, value FROM item
+    WHERE id >= ?1 << 20 AND id < (?1 + 1) << 20 ORDER BY id"""
+BRANCHES_OF = "SELECT branch, state FROM branch WHERE run = ? ORDER BY branch"
+PATHS_OF = "SELECT path, hash, status FROM document WHERE run = ? ORDER BY path"
+DOCUMENTS_OF = """SELECT run, path, hash, replaces, execution, status FROM document
+    WHERE ?1 IS NULL OR run = ?1 ORDER BY run, path"""
+OURS = "SELECT 1 FROM document_history WHERE hash = ? AND status <> 'edited' LIMIT 1"
+OUTCOME = "SELECT text FROM outcome WHERE id = ? AND revision = ?"
+OUTCOMES_OF = "SELECT id, revision, text FROM json_each(?) AS f JOIN outcome ON id = f.value"
+_CALLS = """SELECT run, node, number, attempt, "index", key, provider, model, prompt_hash, input_tokens, output_tokens,
+    cost, latency, at, answer, status FROM ledger"""
+CALLS = f"""{_CALLS} WHERE run = ?1 AND (?2 IS NULL OR node = ?2) AND (?3 IS NULL OR number = ?3)
+    ORDER BY node, number, "index", key"""
+TOTALS = """SELECT count(*) FILTER (WHERE status <> 'cached'), count(*) FILTER (WHERE status = 'cached'),
+    coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), coalesce(sum(cost), 0)
+    FROM ledger WHERE run = ?"""
+EVENTS = """SELECT "offset", key, namespace, value, sender, context, at FROM event
+    WHERE "offset" > ? ORDER BY "offset" LIMIT ?"""
+JOURNAL_PAGE = """SELECT id & 4294967295, at, facts, hash FROM journal
+    WHERE id > ?1 << 32 | ?2 AND id < (?1 + 1) << 32 ORDER BY id LIMIT ?3"""
+BATCHES = "SELECT batches FROM standing WHERE number = ?"
+LOGS_OF = """SELECT node, execution, at, level, text FROM log WHERE run = ?1 AND (?2 IS NULL OR node = ?2)
+    ORDER BY number DESC LIMIT ?3"""
+RECORD = "SELECT kind, id, revision, value FROM record WHERE kind = ? AND id = ? AND value IS NOT NULL"
+RECORDS = "SELECT kind, id, revision, value FROM record WHERE kind = ? AND value IS NOT NULL ORDER BY id"

@@ -1,0 +1,252 @@
+"""The store in one SQLite file: the writing half.
+
+`commit` is the hot path of the whole house: all writes of a batch in one statement and one synced transaction,
+fences checked inside it (see `queries.py` for the statement, `batch.py` for its bindings). Everything else here
+is written once in a while, by whoever has the project open, in a transaction of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import apsw
+
+from callboard.core.facts import Begun
+from callboard.core.facts import encode as encode_fact
+from callboard.core.plan import digest
+from callboard.errors import Conflict, FenceLost, NotFound, StoreError, UsageError
+from callboard.ports import Json, Owner, RunRow, Write
+from callboard.store import chain, strict
+from callboard.store.content import Content
+from callboard.store.packing import unpack
+from callboard.store.sql import batch as batches
+from callboard.store.sql import queries as q
+from callboard.store.sql.database import translated
+from callboard.store.sql.reading import Reading, run_row
+from callboard.store.sql.records import RecordTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+BEGUN = "begun"  # id of the letter that every run begins with
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+NewRun = tuple[str, str, str, str, str, float, int | None]
+
+
+class SQLiteStore(Reading, RecordTable):
+    """The ports `Store` and `Records` on a file, shared by any number of processes of one machine.
+
+    `path` is the database; bytes lie in `content/` beside it, backups in `backups/`, the lock in `run/`. `saves`
+    are the registered writes by name: SQL with named parameters. Raises StoreRefused (a network file system, an
+    unsafe SQLite, a newer schema, no database of ours), StoreDamaged, StoreError; ForkedProcess in a forked child.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        readonly: bool = False,
+        saves: Mapping[str, str] | None = None,
+        vfs: str | None = None,
+    ) -> None:
+        super().__init__(Path(path), readonly=readonly, vfs=vfs)
+        self.content = Content(self.path.parent / "content")
+        self._saves = dict(saves or {})
+        self._heads: dict[int, batches.Head] = {}
+
+    # ── engines ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def commit(self, writes: Sequence[Write]) -> None:
+        if writes:
+            with self.lock:
+                self._commit(writes)
+
+    def try_commit(self, writes: Sequence[Write]) -> bool:
+        """As `commit`, if no other writer holds the lock just now; False (and nothing written) when one does."""
+        lock = self.lock
+        if not lock.try_enter():
+            return False
+        try:
+            self._commit(writes)
+        finally:
+            lock.__exit__()
+        return True
+
+    def claim(self, run: int, owner: Owner, lease: float, at: float, *, alive: Callable[[Owner], bool]) -> int | None:
+        while True:
+            row = self.row(q.OWNER, (run,))
+            if row is None:
+                raise NotFound(f"no run {run}")
+            fence, text, until = row
+            if text is not None and _holds(Owner(*json.loads(text)), until, owner, at, alive):
+                return None
+            with self.transaction() as writer:
+                taken = writer.execute(q.CLAIM, (run, fence, _encode(owner), lease, text)).fetchone()
+            if taken is not None:
+                self._heads.pop(run, None)
+                return int(taken[0])
+
+    def release(self, run: int, fence: int) -> None:
+        self.release_all([(run, fence)])
+
+    def release_all(self, runs: Sequence[tuple[int, int]]) -> None:
+        """As `release` for (run, fence) pairs, in one transaction."""
+        with self.transaction() as writer:
+            for run, fence in runs:
+                self._heads.pop(run, None)
+                writer.execute(q.RELEASE, (run, fence))
+
+    def renew(self, runs: Sequence[tuple[int, int]], lease: float) -> Sequence[int]:
+        if not runs:
+            return []
+        with self.transaction() as writer:
+            kept = {row[0] for row in writer.execute(q.RENEW, (_encode(dict(runs)), lease))}
+        return [run for run, _ in runs if run not in kept]
+
+    # ── anyone ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def create_run(
+        self, *, id: str, name: str, plan: str, params: str, face: str, at: float, parent: int | None = None
+    ) -> RunRow:
+        return self.create_runs([(id, name, plan, params, face, at, parent)])[0]
+
+    def create_runs(
+        self, runs: Sequence[NewRun], *, owner: Owner | None = None, lease: float = 0.0
+    ) -> Sequence[RunRow]:
+        """As `create_run` for (id, name, plan, params, face, wall, parent) tuples, in one synced transaction.
+
+        With an `owner`, runs that nobody owns are claimed for it at once: those rows have it as their owner.
+        """
+        with self.transaction() as writer:
+            rows = [_create_run(writer, *run) for run in runs]
+            if owner is None:
+                return rows
+            text = _encode(owner)
+            for row in rows:
+                if row.owner is None:
+                    writer.execute(q.CLAIM, (row.number, row.fence, text, lease, None))
+            return [run_row(writer.execute(q.RUN, (row.number,)).fetchall()[0]) for row in rows]
+
+    def append(self, run: int, facts: Sequence[tuple[str, str]], at: float) -> int:
+        with self.transaction() as writer:
+            return _post(writer, run, facts, at)
+
+    def publish(self, events: Sequence[tuple[str, str, Json, str, Json]], at: float) -> Sequence[int]:
+        rows = [
+            (key, namespace, strict.encode(value, f"event {key}"), sender, strict.encode(context, f"event {key}"))
+            for key, namespace, value, sender, context in events
+        ]
+        with self.transaction() as writer:
+            writer.execute(q.ADD_EVENTS, (_encode(rows), at))
+            last = _one(writer.execute(q.LAST_EVENT))
+        return range(last - len(rows) + 1, last + 1)
+
+    def put(self, data: bytes) -> str:
+        self.lock  # noqa: B018  refuses a reader and a forked child
+        return self.content.put(data)
+
+    # ── inside ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _commit(self, writes: Sequence[Write]) -> None:
+        batch = batches.encode(writes, self._head, self.content.put)
+        saves = [save for write in writes for save in write.saves]
+        try:
+            if saves:
+                self._with_saves(batch, saves)
+            else:
+                self.writer.execute(q.insert_batch(batch.rows), batch.bindings)
+        except BaseException as error:
+            for run in batch.fences:
+                self._heads.pop(run, None)
+            if isinstance(error, apsw.Error | UnicodeError):
+                raise self._reason(error, batch, writes) from error
+            raise
+        self._heads.update(batch.heads)
+
+    def _with_saves(self, batch: batches.Batch, saves: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        writer = self.writer
+        writer.execute("BEGIN IMMEDIATE")
+        try:
+            writer.execute(q.insert_batch(batch.rows), batch.bindings)
+            for name, params in saves:
+                if name not in self._saves:
+                    raise UsageError(f"no write is registered as {name!r}")
+                writer.execute(self._saves[name], dict(params))
+            writer.execute("COMMIT")
+        except BaseException:
+            if writer.in_transaction:
+                writer.execute("ROLLBACK")
+            raise
+
+    def _head(self, run: int, fence: int) -> batches.Head:
+        known = self._heads.get(run)
+        if known is not None and known.fence == fence:
+            return known
+        row = self.writer.execute(q.HEAD, (run,)).fetchone()
+        return batches.Head(fence, 0, chain.START) if row is None else batches.Head(fence, row[0] & 0xFFFFFFFF, row[1])
+
+    def _reason(self, error: Exception, batch: batches.Batch, writes: Sequence[Write]) -> Exception:
+        """Why a batch was refused, in our words; nothing of it was written."""
+        text = str(error)
+        if q.FENCE_LOST in text:
+            return FenceLost(self._lost(batch.fences))
+        if isinstance(error, UnicodeError) or q.NOT_JSON in text or q.WRONG_COUNT in text:
+            batches.check_outcomes(writes)
+        if q.NOT_JSON in text or "malformed JSON" in text:
+            return StoreError("an outcome or a state is nested too deeply to be recorded (1,000 levels)")
+        if "outcome.id" in text:
+            return Conflict(f"recorded already, and written once: {self._doubled(writes)}")
+        return translated(error, self.path)
+
+    def _lost(self, fences: Mapping[int, int]) -> tuple[int, ...]:
+        kept = {row[0] for row in self.writer.execute(q.HELD_FENCES, (_encode(fences),))}
+        return tuple(run for run in fences if run not in kept)
+
+    def _doubled(self, writes: Sequence[Write]) -> str:
+        ids = [row[0] for write in writes for row in write.outcomes]
+        there = {row[0] for row in self.writer.execute(q.OUTCOMES_OF, (str(ids),))}
+        first = next((id for id in ids if id in there or ids.count(id) > 1), ids[0])
+        return "the outcome of run {}, node {}, number {}".format(*unpack(first))
+
+
+def _create_run(
+    writer: apsw.Connection, id: str, name: str, plan: str, params: str, face: str, at: float, parent: int | None
+) -> RunRow:
+    hash = digest(plan)
+    there = writer.execute(q.RUN_BY_ID, (id,)).fetchall()
+    if not there:
+        writer.execute(q.ADD_PLAN, (hash, plan))
+        number = _one(writer.execute(q.ADD_RUN, (id, name, hash, params, face, at, parent)))
+        writer.execute(q.ADD_STANDING, (number, at))
+        _post(writer, number, [(BEGUN, encode_fact(Begun()))], at)
+        there = writer.execute(q.RUN, (number,)).fetchall()
+    found = run_row(there[0])
+    if (found.plan, found.params) != (hash, params):
+        raise Conflict(f"there is a run {id!r} already, with another plan or other parameters")
+    return found
+
+
+def _holds(holder: Owner, until: float | None, owner: Owner, at: float, alive: Callable[[Owner], bool]) -> bool:
+    """Whether `holder` keeps the run from `owner`: alive on this host, or elsewhere within its lease."""
+    if holder == owner:
+        return False
+    return alive(holder) if holder.host == owner.host else until is not None and at < until
+
+
+def _post(writer: apsw.Connection, run: int, facts: Sequence[tuple[str, str]], at: float) -> int:
+    writer.execute(q.ADD_LETTERS, (run, at, _encode(facts)))
+    last = _one(writer.execute(q.LAST_LETTER, (run,)))
+    writer.execute(q.POST, (run, last))
+    if not writer.changes():
+        raise NotFound(f"no run {run}")
+    return last
+
+
+def _one(cursor: apsw.Cursor) -> int:
+    """The integer of a query that answers with one."""
+    value: int = cursor.get
+    return value
