@@ -8,13 +8,16 @@ the engine. Admission touches nothing of a run but `used`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
 from heapq import heappop, heappush
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from callboard.core.deadline import Now
-from callboard.core.run import Node, Run
 from callboard.core.status import QUEUED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from callboard.core.deadline import Now
+    from callboard.core.run import Node, Run
 
 #: Starts of one step; the rest is QUEUED, *next step*.
 MOST_STARTS = 250

@@ -168,7 +168,7 @@ def _in_order(graph: Graph) -> list[int]:
         for child, _ in graph.children[node]:
             waiting[child] -= 1
             if not waiting[child]:
-                order.append(child)  # noqa: B909  the list is the queue
+                order.append(child)
     if len(order) < len(waiting):
         names = [graph.plan.tasks[node].name for node, count in enumerate(waiting) if count]
         raise InvalidPlan(f"these tasks need each other in a circle: {', '.join(names[:10])}")

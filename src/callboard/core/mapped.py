@@ -36,7 +36,7 @@ def ask(step: Step, row: Node) -> None:
 
 def listed(step: Step, row: Node, fact: Listed) -> None:
     """A page has come: known keys are dropped, a page without a new key ends the list."""
-    run, mapped = step.run, list_of(row)
+    mapped = list_of(row)
     step.answered(row)
     mapped.asked = False
     step.moved[row.id] = row

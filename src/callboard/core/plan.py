@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from callboard.errors import InvalidPlan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class EventIs(NamedTuple):
@@ -103,7 +105,7 @@ class Task(NamedTuple):
 
     name: str
     executor: str = "function"
-    inputs: Mapping[str, Any] = {}  # noqa: RUF012  the executor's own, JSON; never changed after construction
+    inputs: Mapping[str, Any] = {}
     needs: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     retry: Retry = Retry()
@@ -126,10 +128,10 @@ class Plan(NamedTuple):
 
     tasks: tuple[Task, ...]
     rules: tuple[Rule, ...] = ()
-    limits: Mapping[str, int] = {}  # noqa: RUF012
+    limits: Mapping[str, int] = {}
     on_failure: str = "continue"  # continue | stop
     name: str = ""
-    settings: Mapping[str, Any] = {}  # noqa: RUF012  what a face pins beside its tasks: templates, vars, production
+    settings: Mapping[str, Any] = {}
 
 
 DEFAULTS = Task("")._asdict()
@@ -206,7 +208,7 @@ def _dump_task(task: Task) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for field, value in zip(Task._fields, task, strict=True):
         if field == "name" or value != DEFAULTS[field]:
-            data[field] = value._asdict() if field in _PARTS else value
+            data[field] = value._asdict() if isinstance(value, Retry | Review | Every | Map) else value
     return data
 
 

@@ -7,7 +7,6 @@ would cost a write for each, for nothing. `load` of what was committed equals th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from callboard.core.deadline import Deadline
@@ -18,6 +17,8 @@ from callboard.core.status import FAILED, INIT, QUEUED, RUNNING, SKIPPED, STOPPE
 from callboard.core.step import MEETS, Step, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from callboard.core.plan import Plan
 
 
@@ -203,8 +204,10 @@ def _queue_first(run: Run) -> None:
     """A first QUEUED is not stored: its needs are met and it never began."""
     roots = set(run.graph.roots)
     for row in run.nodes[: len(run.plan.tasks)]:
-        if row.status is INIT and not row.number and (
-            row.id in roots or (run.graph.parents[row.id] and not row.waiting and row.fired < row.up_began)
+        if (
+            row.status is INIT
+            and not row.number
+            and (row.id in roots or (run.graph.parents[row.id] and not row.waiting and row.fired < row.up_began))
         ):
             _queue(run, row)
     for item in run.nodes[len(run.plan.tasks) :]:

@@ -61,7 +61,7 @@ def _remember(branch: Branch, state: BranchState, event: Heard, met: bool | None
 
 def _counted(state: BranchState, place: int, n: int, within: float, now: Now) -> bool:
     times = [time for time in state.times.get(place, ()) if _age(time, now) <= within]
-    times.append(tuple(now))
+    times.append((now.wall, now.boot, now.elapsed))
     state.times[place] = times
     return len(times) >= n
 
@@ -142,9 +142,7 @@ def _below(run: Run, node: int) -> list[int]:
 
 def _by_rules(run: Run, node: int, found: set[int]) -> bool:
     branches = run.graph.branches
-    return any(
-        branches[n].starts and is_possible(run, branches[n], found) for n in run.graph.of_node.get(node, ())
-    )
+    return any(branches[n].starts and is_possible(run, branches[n], found) for n in run.graph.of_node.get(node, ()))
 
 
 def is_possible(run: Run, branch: Branch, found: set[int]) -> bool:

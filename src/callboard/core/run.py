@@ -7,13 +7,15 @@ what may still move) is counted, never stored: `rows.py` derives it again when a
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from callboard.core.deadline import Deadline
-from callboard.core.facts import Heard
 from callboard.core.graph import Graph
-from callboard.core.plan import Plan, Task
 from callboard.core.status import INIT, Status
+
+if TYPE_CHECKING:
+    from callboard.core.deadline import Deadline
+    from callboard.core.facts import Heard
+    from callboard.core.plan import Plan, Task
 
 #: (upstream node, number, revision): what an execution reads from each upstream of its combination.
 Combination = tuple[tuple[int, int, int], ...]
@@ -112,7 +114,9 @@ class BranchState:
     def __init__(self) -> None:
         self.fired = -1
         self.heard: dict[int, int] = {}  # condition → offset of the event that met it
-        self.times: dict[int, list[tuple[float, str, float]]] = {}  # condition → readings of the clock at events counted
+        self.times: dict[
+            int, list[tuple[float, str, float]]
+        ] = {}  # condition → readings of the clock at events counted
         self.errors = 0
         self.off = False
         self.state: Any = None  # the probe's own

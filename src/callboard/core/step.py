@@ -38,6 +38,10 @@ MEETS = {REQUIRED: MEETS_REQUIRED, OPTIONAL: MEETS_OPTIONAL, OVER: MEETS_OVER}
 encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
+class No(Exception):
+    """A person's fact cannot be taken; nothing was changed."""
+
+
 class Decision:
     """What a step decided: rows to write (as `ports.Write` has them), orders to carry out once they are on disk."""
 
@@ -61,8 +65,23 @@ class Step:
     """The working state of one `machine.step`."""
 
     __slots__ = (
-        "admission", "begun", "candidates", "decision", "fired_branches", "looped", "moved", "now", "orders",
-        "queued", "run", "starts", "started", "state_moved", "stops", "triggers", "waves",
+        "admission",
+        "begun",
+        "candidates",
+        "decision",
+        "fired_branches",
+        "looped",
+        "moved",
+        "now",
+        "orders",
+        "queued",
+        "run",
+        "started",
+        "starts",
+        "state_moved",
+        "stops",
+        "triggers",
+        "waves",
     )  # fmt: skip
 
     def __init__(self, run: Run, now: Now, admission: Admission | None) -> None:
@@ -80,6 +99,21 @@ class Step:
         self.looped: set[int] = set()
         self.state_moved = False
         self.begun = 0  # starts of this step
+
+    # ── who is meant ────────────────────────────────────────────────────────────────────────────────────
+
+    def living(self) -> Run:
+        """The run, when it has begun and not ended. Raises No."""
+        if self.run.status is not RUNNING:
+            raise No("the run has not begun" if self.run.status is INIT else "the run has ended")
+        return self.run
+
+    def named(self, name: int | str | None) -> Node:
+        """The task or item of a name. Raises No."""
+        node = self.run.find(name) if name is not None else None
+        if node is None:
+            raise No(f"the run has no task {name!r}")
+        return self.run.nodes[node]
 
     # ── statuses ────────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,0 +1,83 @@
+"""Reopened: the one way back from an ending, and only a person's. Recorded outcomes stay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from callboard.core import facts as f
+from callboard.core import mapped, rules
+from callboard.core.events import set_tick
+from callboard.core.executions import begin
+from callboard.core.status import ENDED, FAILED, INIT, OPEN, RUNNING, STOPPED
+from callboard.core.step import No
+from callboard.core.waves import actions_of, drain, perform
+
+if TYPE_CHECKING:
+    from callboard.core.run import Node, Run
+    from callboard.core.step import Step
+
+
+def reopened(work: Step, fact: f.Reopened) -> bool:
+    run = work.run
+    if run.status not in ENDED:
+        raise No("only an ended run can be reopened")
+    tasks = run.nodes[: len(run.plan.tasks)]
+    if fact.what == "restart":
+        chosen = [work.named(fact.node)]
+        if chosen[0].parent >= 0 and chosen[0].id not in mapped.list_of(run.nodes[chosen[0].parent]).items:
+            raise No(f"{run.name_of(chosen[0].parent)} has no item {chosen[0].key} in its present list")
+    elif fact.what == "retry":
+        never = [run.nodes[node] for node in run.graph.roots if not run.nodes[node].number]
+        chosen = _first([row for row in tasks if row.status in (FAILED, STOPPED)], run) + never
+    elif fact.what == "stale":
+        chosen = _first([row for row in tasks if row.stale], run)
+    else:
+        raise No(f"{fact.what!r} is no way to reopen a run: retry, restart or stale")
+    if not chosen:
+        raise No(f"there is nothing to {'redo' if fact.what == 'stale' else fact.what}")
+    run.status = RUNNING
+    work.decision.status = int(RUNNING)
+    work.state_moved = run.changed = True
+    for row in tasks:
+        if row.task.every is not None and row.tick is None:
+            set_tick(work, row, work.now.wall + row.task.every.seconds)
+        work.count(row)
+    _begin_again(work, chosen, items=fact.what == "retry")
+    _judge_unfired(work)
+    return True
+
+
+def _first(rows: list[Node], run: Run) -> list[Node]:
+    """Those that stand below no other of them: the rest waits for its combination."""
+    among = {row.id for row in rows}
+    below: set[int] = set()
+    todo = list(among)
+    while todo:
+        for child, _ in run.graph.children[todo.pop()]:
+            if child not in below:
+                below.add(child)
+                todo.append(child)
+    return [row for row in rows if row.id not in below]
+
+
+def _begin_again(work: Step, chosen: list[Node], *, items: bool) -> None:
+    """The next number of each; of a mapped task that failed by its items only those."""
+    nodes = work.run.nodes
+    for row in sorted(chosen, key=lambda row: row.id):
+        again = [nodes[i] for i in row.mapped.items if nodes[i].status in (FAILED, STOPPED)] if row.mapped else []
+        for one in again if items and again else [row]:
+            if one.status not in OPEN:
+                begin(work, one, None, cause="reopened")
+
+
+def _judge_unfired(work: Step) -> None:
+    """Combinations that stood unfired when the run ended are judged once."""
+    run = work.run
+    drain(work)
+    ready = [row.id for row in run.nodes[: len(run.plan.tasks)] if not row.waiting and run.graph.parents[row.id]]
+    actions = {action.node: action for action in actions_of(work, None, INIT, ready)}
+    for branch in run.graph.branches:
+        if branch.tasks and rules.holds(run, branch):
+            action = rules.fire(work, branch)
+            actions.setdefault(action.node, action)
+    perform(work, list(actions.values()))
