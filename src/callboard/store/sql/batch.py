@@ -98,19 +98,21 @@ def _journal(writes: Iterable[Write], head: Callable[[int, int], Head]) -> tuple
 
 def _executions(writes: Sequence[Write]) -> list[Row]:
     latest = {row[0]: row for write in writes for row in write.executions}
-    groups: dict[Row, list[int]] = {}
-    for id, row in latest.items():
-        groups.setdefault(row[1:], []).append(id)
+    groups: dict[Row, dict[int, int | str]] = {}
+    for id, status, attempt, began, at, reason, state in latest.values():
+        same = (status, attempt, at, reason)
+        groups.setdefault(same, {})[id] = began if state is None else f"{began} {state}"
     if len(groups) <= FLAT:
-        return [_flat(same, ids) for same, ids in groups.items()]
+        return [_flat(same, rows) for same, rows in groups.items()]
     by_size = sorted(groups.items(), key=lambda group: -len(group[1]))
-    mixed = {id: (*same[:4], _plain(same[4]), same[5]) for same, ids in by_size[FLAT:] for id in ids}
-    return [*(_flat(same, ids) for same, ids in by_size[:FLAT]), _row(q.MIXED, _encode(mixed), n=len(mixed))]
+    rare = [latest[id] for _, rows in by_size[FLAT:] for id in rows]
+    mixed = {row[0]: (*row[1:5], _plain(row[5]), row[6]) for row in rare}
+    return [*(_flat(same, rows) for same, rows in by_size[:FLAT]), _row(q.MIXED, _encode(mixed), n=len(mixed))]
 
 
-def _flat(same: Row, ids: list[int]) -> Row:
-    status, attempt, began, at, reason, state = same
-    return (q.EXECUTIONS, str(ids), status, attempt, began, at, _plain(reason), state, len(ids))
+def _flat(same: Row, rows: dict[int, int | str]) -> Row:
+    status, attempt, at, reason = same
+    return (q.EXECUTIONS, _encode(rows), status, attempt, at, _plain(reason), None, None, len(rows))
 
 
 def _plain(reason: str | None) -> str | None:

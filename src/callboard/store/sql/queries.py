@@ -4,7 +4,8 @@ A batch of writes is one statement: rows inserted into the temporary view `batch
 check the fences, unfold the JSON and write the tables. One statement is one implicit transaction and one
 hand-over of the interpreter lock; five statements made 42 links a second beside a busy thread where this makes
 153. Flat arrays and objects keyed by an id cost a third of nested arrays with `value ->> n`, so only what comes
-by the step and not by the task is nested. `n` is the number of rows the sender meant: a text that smuggles in a
+by the step and not by the task is nested. (Executions share almost everything but `began` and their state:
+those two travel as one value.) `n` is the number of rows the sender meant: a text that smuggles in a
 row of its own is refused.
 """
 
@@ -36,10 +37,12 @@ _TRIGGERS = {
         SELECT CAST(key AS INTEGER), value ->> 2, substr(NEW.b, value ->> 0, value ->> 1), unhex(value ->> 3)
         FROM json_each(NEW.a);
         {_COUNTED}""",
-    # a: [id, …], which all have: b status, c attempt, d began, e at, f reason, g state
+    # a: {id: began or "began state"}, which all have: b status, c attempt, d wall, e reason
     EXECUTIONS: f"""
         INSERT INTO execution (id, status, attempt, began, at, reason, state)
-        SELECT value, NEW.b, NEW.c, NEW.d, NEW.e, NEW.f, NEW.g FROM json_each(NEW.a) WHERE true
+        SELECT CAST(key AS INTEGER), NEW.b, NEW.c, CAST(value AS INTEGER), NEW.d, NEW.e,
+          CASE type WHEN 'text' THEN substr(value, instr(value, ' ') + 1) END
+        FROM json_each(NEW.a) WHERE true
         {_UPSERT}
         {_COUNTED}""",
     # a: {id: [status, attempt, began, at, reason, state]}
@@ -68,7 +71,9 @@ _TRIGGERS = {
     # a: [[id, parent, position, key, value as text], …]
     ITEMS: """
         INSERT INTO item (id, parent, position, key, value)
-        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(NEW.a);""",
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4
+        FROM json_each(NEW.a) WHERE true ON CONFLICT DO UPDATE SET
+          parent = excluded.parent, position = excluded.position, key = excluded.key, value = excluded.value;""",
     # a: [[run, branch, state as text], …]
     BRANCHES: """
         INSERT INTO branch (run, branch, state) SELECT value ->> 0, value ->> 1, value ->> 2

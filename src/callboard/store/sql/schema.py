@@ -53,12 +53,12 @@ CREATE TABLE standing (
 CREATE INDEX standing_status ON standing (status, number);
 CREATE INDEX standing_waiting ON standing (number) WHERE posted > consumed;
 
--- id: run << 40 | node << 20 | number
+-- id: run << 40 | node << 20 | number; began: the run's counter when this number began; at: wall
 CREATE TABLE execution (
   id INTEGER PRIMARY KEY CHECK (id > 0),
   status INTEGER NOT NULL,
   attempt INTEGER NOT NULL,
-  began REAL,
+  began INTEGER NOT NULL,
   at REAL,
   reason TEXT,
   state TEXT
