@@ -1,0 +1,46 @@
+"""What an executor raises, turned into what a backend may raise: a `StepError`, so that it can be recorded.
+
+A user's function may raise anything, even SystemExit or its own cancellation; none of it may reach the loop as
+such. Only what plainly is a broken connection counts as transient, since repeating a wrong call costs and helps
+nobody; a function that knows better raises `Transient` itself.
+"""
+
+from __future__ import annotations
+
+import socket
+import traceback
+
+from callboard.errors import CallboardError, Permanent, StepError, Transient
+
+_PASSING = (ConnectionError, TimeoutError, socket.gaierror)
+_MOST_TRACE = 8_000  # characters of a traceback that are kept as evidence
+
+
+def step_error(error: BaseException) -> StepError:
+    """The StepError for anything raised by an executor; itself when it is one already."""
+    if isinstance(error, StepError):
+        return error
+    if isinstance(error, CallboardError):
+        return Permanent(str(error), evidence={"type": type(error).__name__})
+    kind = Transient if isinstance(error, _PASSING) else Permanent
+    return kind(_sentence(error), evidence={"type": type(error).__name__, "traceback": trace(error)})
+
+
+def trace(error: BaseException) -> str:
+    """The traceback as text, its middle left out when it is long."""
+    try:
+        text = "".join(traceback.format_exception(error))
+    except Exception:  # a __str__ or __repr__ of the user's that raises
+        text = f"{type(error).__name__} (its text cannot be shown)"
+    text = text.encode(errors="replace").decode()
+    half = _MOST_TRACE // 2
+    return text if len(text) <= _MOST_TRACE else f"{text[:half]}\n…\n{text[-half:]}"
+
+
+def _sentence(error: BaseException) -> str:
+    try:
+        what = str(error)
+    except Exception:
+        what = ""
+    what = what[:2_000].encode(errors="replace").decode()
+    return f"{type(error).__name__}: {what}" if what else type(error).__name__

@@ -1,0 +1,35 @@
+"""`human`: a step that a person answers.
+
+The executor only writes the draft: the question and the text it is about. Holding it for review, approving,
+editing and rejecting are the machine's, so that a person's answer is a fact like any other; wiring's compiler
+gives such a task a `review`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from callboard.errors import Permanent
+from callboard.executors.flow import field
+from callboard.executors.values import text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from callboard.ports import Context, Json
+
+
+class Human:
+    """Implements `ports.Executor`. Fields: `question` (or `prompt`, `tmpl`); the pipe's text follows it."""
+
+    kind = "human"
+    version = "1"
+    effect = "none"
+
+    async def carry_out(self, ctx: Context, inputs: Mapping[str, Json]) -> Json:
+        """The text a person is shown. Raises Permanent when there is nothing to show."""
+        question = text_of(field(inputs, "question", field(inputs, "prompt", field(inputs, "tmpl", ""))))
+        parts = [part for part in (question.strip(), inputs.get("pipe", "")) if part]
+        if not parts:
+            raise Permanent("there is neither a question nor a text to show. Fix: give the step a `question`")
+        return "\n\n".join(parts)

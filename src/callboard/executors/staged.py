@@ -1,0 +1,139 @@
+"""Files of one attempt: read under the run's directory, written to the content store and put in place later.
+
+Every path is opened by the same steps: normalised as text, then walked from a directory we hold, never following
+a link, so that neither `..` nor a link planted meanwhile leads outside. What is written is only staged: its bytes
+go to the content store at once, the file itself appears after the outcome is recorded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from callboard.errors import InvalidName, NotFound, Permanent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+_MOST = 1 << 30  # bytes of a file that may be read
+_LONGEST = 255  # bytes of one part of a path
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class Staged:
+    """Implements `ports.Documents` for one attempt.
+
+    `root` is the run's directory; `more` are further directories that absolute paths may lie in (a production
+    elsewhere). `put(bytes) -> hash` keeps content, `get(hash)` brings it back; `recorded(path)` is the hash this
+    run has recorded for a path already, whether or not it is in place yet.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        put: Callable[[bytes], str],
+        get: Callable[[str], bytes],
+        recorded: Callable[[str], str | None] = lambda path: None,
+        more: Sequence[str] = (),
+    ) -> None:
+        self._roots = [os.path.abspath(one) for one in (root, *more)]
+        self._put, self._get, self._recorded = put, get, recorded
+        self._written: dict[str, tuple[str, str | None]] = {}
+        self._read: dict[str, str] = {}
+
+    @property
+    def written(self) -> list[tuple[str, str, str | None]]:
+        """(path, hash, hash it replaces) of what was staged; paths as recorded: relative to the run's directory,
+        absolute when they lie in another one."""
+        return [(path, *hashes) for path, hashes in self._written.items()]
+
+    @property
+    def seen(self) -> dict[str, str]:
+        """Hash by path of what was read."""
+        return dict(self._read)
+
+    def read(self, path: str) -> bytes:
+        """Raises NotFound, InvalidName for a path outside, Permanent for what is no regular file."""
+        name = self.name(path)
+        if name in self._written:
+            return self._get(self._written[name][0])
+        pending = self._recorded(name)
+        data = self._bytes(name)
+        if data is None and pending is not None:
+            data = self._get(pending)
+        if data is None:
+            raise NotFound(f"there is no file {path!r} in {self._roots[0]}")
+        self._read[name] = hashlib.sha256(data).hexdigest()
+        return data
+
+    def write(self, path: str, data: bytes) -> str:
+        """Stage `data` for `path`. Raises InvalidName."""
+        name = self.name(path)
+        if name in self._written:
+            replaced = self._written[name][1]
+        else:
+            replaced = self._recorded(name) or self._hash(name)
+        hash = self._put(data)
+        self._written[name] = (hash, replaced)
+        return hash
+
+    def name(self, path: str) -> str:
+        """The path as it is recorded. Raises InvalidName when it leads outside."""
+        if not path or any(ord(char) < 32 or char == "\x7f" for char in path):
+            raise InvalidName(f"not a path, or one with control characters: {path!r:.80}")
+        if any(len(part.encode(errors="replace")) > _LONGEST for part in path.split("/")):
+            raise InvalidName(f"{path!r:.80}… has a part that is longer than {_LONGEST} bytes")
+        full = os.path.normpath(os.path.join(self._roots[0], path))
+        for root in self._roots:
+            if full.startswith(root.rstrip("/") + "/"):
+                return os.path.relpath(full, root) if root == self._roots[0] else full
+        raise InvalidName(f"{path!r} is outside of {self._roots[0]}. Fix: name a file inside it")
+
+    def _hash(self, name: str) -> str | None:
+        data = self._bytes(name)
+        return None if data is None else hashlib.sha256(data).hexdigest()
+
+    def _bytes(self, name: str) -> bytes | None:
+        root, below = self._split(name)
+        try:
+            with _opened(root, below) as handle, os.fdopen(handle, "rb", closefd=False) as file:
+                if not stat.S_ISREG(os.fstat(handle).st_mode):
+                    raise Permanent(f"{name!r} is not a regular file")
+                data = file.read(_MOST + 1)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise InvalidName(f"{name!r} cannot be opened: {error.strerror} (links are not followed)") from None
+        if len(data) > _MOST:
+            raise Permanent(f"{name!r} is larger than {_MOST >> 20} MiB")
+        return data
+
+    def _split(self, name: str) -> tuple[str, list[str]]:
+        """The directory a recorded path starts from, and the parts below it."""
+        for root in self._roots if os.path.isabs(name) else ():
+            if name.startswith(root + "/"):
+                return root, name[len(root) + 1 :].split("/")
+        return self._roots[0], name.split("/")
+
+
+@contextmanager
+def _opened(root: str, below: list[str]) -> Iterator[int]:
+    """A descriptor of a file, reached from `root` without following a link on the way."""
+    held = os.open(root, _DIRECTORY)
+    try:
+        for part in below[:-1]:
+            inner = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=held)
+            os.close(held)
+            held = inner
+        file = os.open(below[-1], _FILE, dir_fd=held)
+    finally:
+        os.close(held)
+    try:
+        yield file
+    finally:
+        os.close(file)
