@@ -167,7 +167,7 @@ DOCUMENTS_OF = """SELECT run, path, hash, replaces, execution, status FROM docum
     WHERE ?1 IS NULL OR run = ?1 ORDER BY run, path"""
 OURS = "SELECT 1 FROM document_history WHERE hash = ? AND status <> 'edited' LIMIT 1"
 OUTCOME = "SELECT text FROM outcome WHERE id = ? AND revision = ?"
-OUTCOMES_OF = "SELECT id, revision, text FROM json_each(?) AS f JOIN outcome ON id = f.value"
+OUTCOMES_OF = "SELECT o.id, o.revision, o.text FROM json_each(?) AS f JOIN outcome AS o ON o.id = f.value"
 _CALLS = """SELECT run, node, number, attempt, "index", key, provider, model, prompt_hash, input_tokens, output_tokens,
     cost, latency, at, answer, status FROM ledger"""
 CALLS = f"""{_CALLS} WHERE run = ?1 AND (?2 IS NULL OR node = ?2) AND (?3 IS NULL OR number = ?3)

@@ -18,7 +18,7 @@ from callboard.core.facts import encode as encode_fact
 from callboard.core.plan import digest
 from callboard.errors import Conflict, FenceLost, NotFound, StoreError, UsageError
 from callboard.ports import Json, Owner, RunRow, Write
-from callboard.store import chain, strict
+from callboard.store import chain, names, strict
 from callboard.store.content import Content
 from callboard.store.packing import unpack
 from callboard.store.sql import batch as batches
@@ -71,7 +71,8 @@ class SQLiteStore(Reading, RecordTable):
         if not lock.try_enter():
             return False
         try:
-            self._commit(writes)
+            if writes:
+                self._commit(writes)
         finally:
             lock.__exit__()
         return True
@@ -216,6 +217,8 @@ class SQLiteStore(Reading, RecordTable):
 def _create_run(
     writer: apsw.Connection, id: str, name: str, plan: str, params: str, face: str, at: float, parent: int | None
 ) -> RunRow:
+    names.check_id(id)
+    names.check_name(name)
     hash = digest(plan)
     there = writer.execute(q.RUN_BY_ID, (id,)).fetchall()
     if not there:
