@@ -1,0 +1,70 @@
+"""Commits: on the loop while they are short, in one worker thread when they are not.
+
+A hand-over to a thread and back costs a chain 40 % of its speed, a slow disk or another writer's lock on the loop
+costs everybody else theirs. What the last commits took decides, nothing is configured. At most one is in
+flight; the next batch gathers meanwhile, and no timer waits for more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from callboard.ports import Store, Write
+
+T = TypeVar("T")
+
+#: Seconds: a commit that takes longer belongs in the thread …
+SLOW = 0.010
+#: … and the loop takes over again after this many in a row that were short there.
+SHORT_AGAIN = 8
+
+
+class Committer:
+    """Owns the thread in which an engine's store is written when it is slow."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, "callboard-store")
+        self._in_thread = 0  # short commits still to be seen there before the loop takes over
+        self.flying = False
+
+    def commit(self, writes: Sequence[Write], then: Callable[[BaseException | None], None]) -> None:
+        """Commit and call `then` on the loop: at once when the commit ran here, else when the thread is done."""
+        assert not self.flying
+        if self._in_thread:
+            self.flying = True
+            self._thread.submit(self._timed, writes).add_done_callback(
+                lambda future: self._loop.call_soon_threadsafe(self._landed, future.result(), then)
+            )
+            return
+        error, took = self._timed(writes)
+        if took > SLOW:
+            self._in_thread = SHORT_AGAIN
+        then(error)
+
+    async def aside(self, call: Callable[..., T], *args: object) -> T:
+        """Call something of the store that blocks, in the thread, in turn with the commits there."""
+        return await self._loop.run_in_executor(self._thread, call, *args)
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=True)
+
+    def _timed(self, writes: Sequence[Write]) -> tuple[BaseException | None, float]:
+        began = time.perf_counter()
+        try:
+            self._store.commit(writes)
+        except Exception as error:
+            return error, time.perf_counter() - began
+        return None, time.perf_counter() - began
+
+    def _landed(self, result: tuple[BaseException | None, float], then: Callable[[BaseException | None], None]) -> None:
+        self.flying = False
+        self._in_thread = self._in_thread - 1 if result[1] < SLOW else SHORT_AGAIN
+        then(result[0])

@@ -1,0 +1,322 @@
+"""The engine: one asyncio loop that takes runs up, steps them, records what they decided and carries it out.
+
+Facts gather at each run; a turn steps every run that has any once and commits all of it in one transaction
+(`turns.py`). Orders are carried out, answers given and watchers told only after that: *commit, then act*. What
+is at work is `dispatch.py`, what came from others `mail.py`, which runs are ours `taking.py`.
+
+Everything here runs on the loop; only `look` may be called from other threads. Stores and backends come in
+through the constructor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from callboard.core.admission import Admission
+from callboard.core.facts import Interrupted, Judged, Notice
+from callboard.core.orders import Evaluate, Finish, List, Refuse, Start, Stop, StopList, Tick, Wake
+from callboard.core.status import ENDED, INIT, RUNNING, Status
+from callboard.engine.committer import Committer
+from callboard.engine.dispatch import Dispatcher
+from callboard.engine.doorbell import Doorbell
+from callboard.engine.inputs import Inputs
+from callboard.engine.mail import Mailroom
+from callboard.engine.owner import LEASE, Keeper, retire
+from callboard.engine.publisher import Publisher
+from callboard.engine.taking import Parts, Taking, answer
+from callboard.engine.texts import Texts
+from callboard.engine.timers import Timers
+from callboard.engine.turns import Turns
+from callboard.errors import FenceLost, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from callboard.core.facts import Fact
+    from callboard.core.orders import Order
+    from callboard.core.plan import Task
+    from callboard.engine.batch import Stepped
+    from callboard.engine.held import Held
+    from callboard.ports import Backend, Call, Clock, Json, Owner, Store, Watcher
+
+#: Log lines of one run that wait for a transaction; more are dropped.
+MOST_LOGS = 1000
+
+
+class Engine:
+    """Carries out runs. One for each process and project, or as many as you like: fences keep them apart.
+
+    `capacity` counts units of limits shared by all runs; `put_document(run, path, hash, replaces)` puts a document
+    in place (in a thread); `folder` is where the doorbell hangs; with `serve` it takes up every run that waits and
+    has no living owner, else only what is submitted; `inside` says of a task that it runs in this very process;
+    `report(state, why)` hears "running", "paused", "waiting" and "set aside".
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        backend: Backend,
+        clock: Clock,
+        owner: Owner,
+        *,
+        capacity: Mapping[str, int] | None = None,
+        put_document: Callable[[int, str, str, str | None], object] | None = None,
+        folder: Path | str | None = None,
+        serve: bool = False,
+        project: str = "",
+        lease: float = LEASE,
+        inside: Callable[[Task], bool] = lambda task: False,
+        probe: Callable[[int, Evaluate], Awaitable[Judged]] | None = None,
+        report: Callable[[str, str], None] = lambda state, why: None,
+    ) -> None:
+        self._parts = parts = Parts()
+        parts.store, parts.backend, parts.clock, parts.owner = store, backend, clock, owner
+        parts.lease, parts.inside, parts.tell, parts.evaluate = lease, inside, report, self._evaluate
+        parts.runs = {}
+        self.runs: Mapping[int, Held] = parts.runs
+        self._capacity, self._put_document, self._folder = dict(capacity or {}), put_document, folder
+        self._serve, self._project, self._probe = serve, project, probe
+        self._watchers: list[Watcher] = []
+
+    # ── life ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def start(self) -> None:
+        """Begin on the running loop."""
+        parts = self._parts
+        self._loop = asyncio.get_running_loop()
+        self._texts = Texts()
+        parts.admission = Admission(self._capacity)
+        parts.timers = Timers(parts.clock)
+        parts.committer = Committer(parts.store)
+        parts.turns = Turns(self, parts.runs, parts.committer, parts.admission, parts.timers, parts.clock)
+        inputs = Inputs(parts.store, self._texts, self._project)
+        parts.dispatcher = Dispatcher(parts.backend, inputs, parts.timers, self._post, self._publish_events)
+        parts.publisher = Publisher(self._put_document, self._post, parts.dispatcher.sleep, parts.tell)
+        parts.keeper = Keeper(parts.store, parts.clock, lost=self._lost_elsewhere, lease=parts.lease)
+        self._taking = Taking(parts)
+        self._mail = Mailroom(parts, self._taking, serve=self._serve)
+        parts.read_mail = self._mail.read
+        parts.keeper.start()
+        self._bell = Doorbell(self._folder, f"{parts.owner.pid}-{parts.owner.token}") if self._folder else None
+        if self._bell is not None:
+            with contextlib.suppress(OSError):  # looking every 250 ms remains
+                self._bell.hang(self._loop, self._mail.look)
+        self._taking.spawn(self._mail.watch())
+
+    async def stop(self, *, interrupt: bool = True) -> None:
+        """Halt in good order: what is at work is cancelled and recorded as halted, all runs are released.
+
+        With `interrupt` the runs are held, *interrupted*, until someone resumes them; without, the next engine that
+        finds them goes on.
+        """
+        parts = self._parts
+        self._taking.closing = self._mail.closed = parts.turns.closing = True
+        for held in list(parts.runs.values()) if interrupt else ():
+            if held.run is not None and held.run.status in (INIT, RUNNING):
+                self._post(held, Interrupted(), 0)
+        await parts.turns.flushed()
+        for held in list(parts.runs.values()):
+            parts.dispatcher.end_all(held, "halt")
+        await parts.dispatcher.idle()
+        await parts.turns.flushed()
+        if not parts.turns.resting:
+            await parts.publisher.idle()
+            await parts.turns.flushed()
+        await self._taking.release_all()
+        await self._close()
+
+    async def _close(self) -> None:
+        parts = self._parts
+        parts.publisher.close()
+        await self._taking.close()
+        parts.timers.close()
+        if self._bell is not None:
+            self._bell.take_down()
+        await asyncio.to_thread(parts.keeper.stop)
+        await asyncio.to_thread(parts.committer.close)
+        retire(parts.owner)
+
+    # ── what others ask ─────────────────────────────────────────────────────────────────────────────────
+
+    async def submit(self, *runs: int) -> tuple[int, ...]:
+        """Claim runs and carry them out; those that are this engine's now. Raises StoreError, NotFound."""
+        new = [run for run in runs if run not in self.runs]
+        self._taking.wanted.update(new)
+        if new:
+            await self._taking.take_up(new)
+        return tuple(run for run in runs if run in self.runs)
+
+    async def post(self, run: int, *facts: Fact) -> None:
+        """Facts of a person, for a run that this engine has; returns when they are on disk.
+
+        Raises Refused with the reason when one cannot be carried out, FenceLost when the run is not ours (any more).
+        """
+        held = self.runs.get(run)
+        if held is None:
+            raise FenceLost((run,))
+        answers = [(fact, self._loop.create_future()) for fact in facts]
+        held.answers += answers
+        held.facts += facts
+        self._parts.turns.ready(held)
+        for _, future in answers:
+            await future
+
+    async def ended(self, run: int) -> Status:
+        """How a run ended, whoever carried it out. Raises NotFound, StoreError when it had to be set aside."""
+        if run not in self.runs:
+            row = await self._parts.committer.aside(self._parts.store.find_run, str(run))
+            if Status(row.status) in ENDED and run not in self.runs:
+                return Status(row.status)
+        return await self._taking.end_of(run)
+
+    def watch(self, watcher: Watcher) -> Callable[[], None]:
+        """Be told what moved, after it is on disk; the returned function ends that."""
+        self._watchers.append(watcher)
+        return lambda: self._watchers.remove(watcher)
+
+    async def paid(self, calls: Sequence[Call]) -> None:
+        """Record ledger rows now, whatever becomes of their attempt; returns when they are on disk.
+
+        Raises FenceLost when their run is not ours (any more).
+        """
+        waiting: list[asyncio.Future[None]] = []
+        for call in calls:
+            held = self.runs.get(call.run)
+            if held is None:
+                raise FenceLost((call.run,))
+            held.calls.append(call)
+            held.paid.append(self._loop.create_future())
+            waiting.append(held.paid[-1])
+            self._parts.turns.ready(held)
+        for future in waiting:
+            await future
+
+    def note(self, run: int, node: int, number: int, text: str, level: str = "info") -> None:
+        """A line for a task's log; it rides in the next transaction and is the first to be dropped."""
+        held = self.runs.get(run)
+        if held is not None and len(held.logs) < MOST_LOGS:
+            held.logs.append((node, number, self._parts.clock.now().wall, level, text))
+
+    def look(self) -> None:
+        """Someone has written to an inbox. May be called from any thread."""
+        self._loop.call_soon_threadsafe(self._mail.look)
+
+    # ── after a commit ──────────────────────────────────────────────────────────────────────────────────
+
+    def settle(self, stepped: Stepped, elapsed: float) -> None:
+        """It is on disk: carry out its orders, answer, tell."""
+        held, write = stepped.held, stepped.write
+        held.failures = 0
+        run = held.run
+        if held.lost or run is None:
+            return
+        if write.outcomes:
+            self._keep(held, write.outcomes)
+        for item in write.items:
+            held.values[item[0]] = item[4]
+        for order in stepped.orders:
+            if type(order) is Start:
+                self._parts.dispatcher.start(held, order, elapsed)
+            else:
+                self._carry_out(held, order, elapsed)
+        if stepped.documents:
+            self._parts.publisher.publish(held, stepped.documents)
+        for future in stepped.paid:
+            answer(future, None)
+        if stepped.answers:
+            _give_answers(stepped)
+        for watcher in self._watchers:
+            try:
+                watcher(held.number, stepped.facts, stepped.orders)
+            except Exception as error:
+                self.tell("waiting", f"a watcher failed: {error!r}")
+
+    def _keep(self, held: Held, outcomes: Sequence[tuple[int, int, str]]) -> None:
+        """Keep outcomes that someone below may soon read."""
+        assert held.run is not None
+        children = held.run.graph.children
+        for id, revision, text in outcomes:
+            node = id >> 20 & 0xFFFFF
+            if node >= len(children) or children[node]:
+                self._texts.keep((held.number, node, id & 0xFFFFF, revision), text)
+
+    def _carry_out(self, held: Held, order: Order, elapsed: float) -> None:
+        match order:
+            case Stop():
+                self._parts.dispatcher.stop(held, order)
+            case List():
+                self._parts.dispatcher.list(held, order, elapsed)
+            case StopList():
+                self._parts.dispatcher.stop_list(held, order)
+            case Wake() | Tick():
+                self._taking.set_timer(held, order)
+            case Evaluate():
+                self._evaluate(held, order)
+            case Finish(status):
+                self._taking.finish(held, status)
+
+    def _evaluate(self, held: Held, order: Evaluate) -> None:
+        self._taking.spawn(self._judge(held, order))
+
+    async def _judge(self, held: Held, order: Evaluate) -> None:
+        """Ask a probe; one that is not there, raises or takes too long has not been met."""
+        judged = Judged(order.rule, order.offset, None)
+        if self._probe is not None:
+            with contextlib.suppress(Exception):
+                judged = await self._probe(held.number, order)
+        self._taking.post_if_ours(held, judged)
+
+    async def _publish_events(self, held: Held, events: Sequence[tuple[str, Json]], sender: str) -> tuple[Notice, ...]:
+        """Events of an attempt go into the log before its outcome does."""
+        parts = self._parts
+        rows = [(key, "", value, f"{held.id}/{sender}", None) for key, value in events]
+        offsets = await parts.committer.aside(parts.store.publish, rows, parts.clock.now().wall)
+        return tuple(Notice(key, offset, value) for (key, value), offset in zip(events, offsets, strict=True))
+
+    def _post(self, held: Held, fact: Fact, size: int) -> None:
+        held.facts.append(fact)
+        held.size += size
+        if not held.ready:
+            self._parts.turns.ready(held)
+
+    # ── what the turns and the keeper find ──────────────────────────────────────────────────────────────
+
+    def dropped(self) -> None:
+        self._texts.forget()
+
+    def reload(self, held: Held) -> None:
+        self._taking.reload(held)
+
+    def lose(self, held: Held, stepped: Stepped | None = None) -> None:
+        self._taking.lose(held, stepped)
+
+    def set_aside(self, held: Held, why: str) -> None:
+        self._taking.set_aside(held, why)
+
+    def tell(self, state: str, why: str) -> None:
+        self._parts.tell(state, why)
+
+    def _lost_elsewhere(self, runs: Sequence[int]) -> None:
+        """The keeper's thread has found leases that are not ours."""
+        self._loop.call_soon_threadsafe(self._lose_all, runs)
+
+    def _lose_all(self, runs: Sequence[int]) -> None:
+        for run in runs:
+            if run in self.runs:
+                self._taking.lose(self.runs[run])
+
+
+def _give_answers(stepped: Stepped) -> None:
+    """People hear yes or no when it is on disk; whose fact waits for a later step goes on waiting."""
+    refused = {id(order.fact): order.why for order in stepped.orders if type(order) is Refuse}
+    taken = {id(fact) for fact in stepped.facts}
+    for fact, future in stepped.answers:
+        if id(fact) not in taken:
+            stepped.held.answers.append((fact, future))
+        elif id(fact) in refused:
+            answer(future, Refused(refused[id(fact)]))
+        else:
+            answer(future, None)

@@ -1,0 +1,162 @@
+"""What an attempt begins with: the outcomes of its combination, resolved when it starts.
+
+The machine names what an execution reads as (node, number, revision); here that becomes values. A skipped
+upstream has no outcome and lets what came before it flow through; a failed optional one is named as failed; a
+mapped one becomes the list of {"key", "value"} in list order. Large joins are read in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from callboard.core.orders import List
+from callboard.core.status import SKIPPED
+from callboard.ports import Attempt, Work
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from callboard.core.orders import Start
+    from callboard.core.run import Node, Run
+    from callboard.engine.held import Held
+    from callboard.engine.texts import Texts
+    from callboard.ports import Json, Store
+
+Key = tuple[int, int, int]  # node, number, revision
+_NO_WORKS: dict[str, Any] = {}
+
+#: Outcomes that are read on the loop; more are read in a thread.
+MOST_ON_LOOP = 64
+
+
+class _Missing(Exception):
+    """An outcome that is not in memory. Raised before anything was done, so that all can be fetched at once."""
+
+
+class Inputs:
+    """Builds `Work` for Start and List orders."""
+
+    def __init__(self, store: Store, texts: Texts, project: str) -> None:
+        self._store, self._texts = store, texts
+        self._project = hashlib.sha256(project.encode())
+
+    def ready(self, held: Held, run: Run, order: Start | List) -> Work | None:
+        """The work, when all it needs is in memory; else None: then `fetched`."""
+        row = run.nodes[order.node]
+        if row.parent < 0 and not run.graph.parents[row.id]:
+            return self._work(held, run, row, order, _NO_WORKS)
+        try:
+            upstream = _Reader(held.number, run, self._texts, {}).upstream(row)
+        except _Missing:
+            return None
+        return self._work(held, run, row, order, upstream)
+
+    async def fetched(self, held: Held, run: Run, order: Start | List) -> Work:
+        """The work, with outcomes read from the store. Raises StoreError."""
+        row = run.nodes[order.node]
+        found: dict[Key, str | None] = {}
+        while True:
+            reader = _Reader(held.number, run, self._texts, found, eager=True)
+            upstream = reader.upstream(row)
+            if not reader.missing:
+                return self._work(held, run, row, order, upstream)
+            found |= await self._read(held.number, reader.missing)
+
+    async def _read(self, run: int, keys: Sequence[Key]) -> dict[Key, str | None]:
+        if len(keys) <= MOST_ON_LOOP:
+            return {key: self._store.outcome(run, *key) for key in keys}
+        known = await asyncio.to_thread(self._store.outcomes, run, keys)
+        return {key: known.get(key) for key in keys}
+
+    def key(self, run: str, task: str, item: str | None, number: int) -> str:
+        """The idempotency key of all attempts of a number: hex of SHA-256."""
+        hashed = self._project.copy()
+        hashed.update(f"\0{run}\0{task}\0{item or ''}\0{number}".encode())
+        return hashed.hexdigest()
+
+    def _work(self, held: Held, run: Run, row: Node, order: Start | List, upstream: Mapping[str, Json]) -> Work:
+        task, item = row.task, row.key
+        number, attempt = order.number, order.page if isinstance(order, List) else order.attempt
+        value = held.values.get(row.id)
+        inputs = task.inputs
+        if row.note:
+            inputs = {**inputs, "note": row.note}
+        return Work(
+            run.number,
+            row.id,
+            number,
+            Attempt(run.id, task.name, item, number, attempt, held.dir),
+            attempt,
+            self.key(run.id, task.name, item, number),
+            task.executor,
+            inputs,
+            upstream,
+            None if value is None else json.loads(value),
+            held.params,
+            task.timeout,
+            task.effect,
+            held.settings,
+        )
+
+
+class _Reader:
+    """One reading of a node's upstream. Not eager: the first outcome that is not in memory ends it."""
+
+    def __init__(self, number: int, run: Run, texts: Texts, found: Mapping[Key, str | None], *, eager: bool = False):
+        self._number, self._run, self._texts, self._found, self._eager = number, run, texts, found, eager
+        self.missing: list[Key] = []
+
+    def upstream(self, row: Node) -> dict[str, Json]:
+        """Outcome objects by task name."""
+        run = self._run
+        values: dict[str, Json] = {}
+        over = row.task.map.over if row.task.map is not None and not row.task.map.barrier else ""
+        for node, number, revision in run.inputs(row.id):
+            above = run.nodes[node]
+            if above.task.name == over and above.parent < 0:
+                continue  # an item reads its twin, and its task as a whole reads nothing of that list
+            values[above.task.name] = self._outcome(above, number, revision)
+        return values
+
+    def _outcome(self, above: Node, number: int, revision: int) -> Json:
+        text = self._text((above.id, number, revision))
+        if text is not None:
+            outcome = json.loads(text)
+            return outcome if above.mapped is None or above.parent >= 0 else self._joined(outcome)
+        if above.number == number and above.status is SKIPPED:
+            return self._flow(above)
+        return {"value": None, "failed": above.reason or "failed"}
+
+    def _flow(self, skipped: Node) -> Json:
+        """What a skipped task hands on: what it would have read, first need first."""
+        for node, number, revision in self._run.inputs(skipped.id):
+            above = self._run.nodes[node]
+            if skipped.parent >= 0 and above.parent < 0:
+                continue
+            outcome = self._outcome(above, number, revision)
+            return {**outcome, "skipped": skipped.reason or "skipped"}
+        return {"value": None, "skipped": skipped.reason or "skipped"}
+
+    def _joined(self, outcome: Json) -> Json:
+        """A mapped task's outcome names its items; a join reads their values."""
+        nodes = self._run.nodes
+        items: list[Json] = []
+        for key, node, number in outcome.get("items") or ():
+            item = nodes[node]
+            revision = item.revision if item.number == number else 0
+            items.append({"key": key, **self._outcome(item, number, revision)})
+        return {"value": items, "failed": outcome.get("failed") or []}
+
+    def _text(self, key: Key) -> str | None:
+        text = self._texts.get((self._number, *key))
+        if text is not None:
+            return text
+        if key in self._found:
+            return self._found[key]
+        if not self._eager:
+            raise _Missing
+        self.missing.append(key)
+        return '{"value":null}'

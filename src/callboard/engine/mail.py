@@ -1,0 +1,133 @@
+"""Letters: facts that others have put into the inboxes of runs, and runs that nobody takes care of.
+
+The bell says that there may be something; every quarter of a second the store's version says the same, should a
+ring be lost. Then the store is asked which runs have letters. Once a second a serving engine looks for runs
+whose owner is dead. A letter that cannot be read is consumed and shown; it stops nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from callboard.core.facts import decode
+from callboard.core.status import ENDED, Status
+from callboard.engine.owner import alive
+from callboard.engine.recovery import MOST_LETTERS
+from callboard.errors import CallboardError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from callboard.core.facts import Fact
+    from callboard.engine.held import Held
+    from callboard.engine.taking import Parts, Taking
+    from callboard.ports import Letter, RunRow
+
+#: Seconds between two looks at the store's version.
+POLL = 0.25
+#: Looks after which orphans are sought.
+_ORPHANS_EVERY = 4
+
+
+class Mailroom:
+    """Reads inboxes for an engine; with `serve`, takes up every run that has letters or is open and has no owner."""
+
+    def __init__(self, parts: Parts, taking: Taking, *, serve: bool) -> None:
+        self._parts, self._taking, self._serve = parts, taking, serve
+        self._claiming = self._again = False
+        self.closed = False
+
+    async def watch(self) -> None:
+        """Look whenever anyone has written, and let log lines ride that found no company."""
+        clock, store = self._parts.clock, self._parts.store
+        version, count = -1, 0
+        while not self.closed:
+            try:
+                seen = store.version()
+                if seen != version:
+                    version = seen
+                    self.look()
+                    self._see_ends()
+            except StoreError as error:
+                self._parts.tell("waiting", f"inboxes cannot be read: {error}")
+            if self._serve and count % _ORPHANS_EVERY == 0:
+                await self._seek_orphans()
+            for held in list(self._parts.runs.values()):
+                if held.logs:
+                    self._parts.turns.ready(held)
+            count += 1
+            await clock.sleep_until(clock.now().elapsed + POLL)
+
+    def look(self) -> None:
+        """Find out who has letters, now."""
+        if self.closed:
+            return
+        claims: list[int] = []
+        try:
+            for run, last in self._parts.store.waiting():
+                held = self._parts.runs.get(run)
+                if held is not None:
+                    if last > held.read and held.run is not None:
+                        self.read(held, self._parts.store.inbox(run, held.read, MOST_LETTERS))
+                elif run not in self._taking.refused and (self._serve or run in self._taking.wanted):
+                    claims.append(run)
+        except StoreError as error:
+            self._parts.tell("waiting", f"inboxes cannot be read: {error}")
+        if claims and self._claiming:
+            self._again = True
+        elif claims:
+            self._taking.spawn(self._claim(claims))
+
+    def read(self, held: Held, letters: Sequence[Letter]) -> None:
+        """Hand letters to their run, in order."""
+        for letter in letters:
+            held.mail.append((letter.offset, self._fact(held, letter)))
+            held.read = letter.offset
+        held.drained = len(letters) < MOST_LETTERS
+        if letters:
+            self._parts.turns.ready(held)
+
+    def _fact(self, held: Held, letter: Letter) -> Fact | None:
+        try:
+            return decode(json.loads(letter.fact))
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            self._parts.tell("waiting", f"letter {letter.id} to run {held.id} is no fact: {error!r}")
+            return None
+
+    async def _claim(self, runs: Sequence[int]) -> None:
+        self._claiming = True
+        try:
+            await self._taking.take_up(runs)
+        except CallboardError as error:
+            self._parts.tell("waiting", f"runs cannot be taken up: {error}")
+        finally:
+            self._claiming = False
+        if self._again:
+            self._again = False
+            self.look()
+
+    async def _seek_orphans(self) -> None:
+        try:
+            rows = await self._parts.committer.aside(self._parts.store.open_runs)
+        except StoreError:
+            return
+        now = self._parts.clock.now().wall
+        orphans = [row.number for row in rows if self._is_orphan(row, now)]
+        if orphans and not self._claiming and not self.closed:
+            await self._claim(orphans)
+
+    def _is_orphan(self, row: RunRow, now: float) -> bool:
+        mine, owner = self._parts.owner, row.owner
+        if row.number in self._parts.runs or row.number in self._taking.refused:
+            return False
+        if owner is None or owner == mine:
+            return True
+        return not alive(owner) if owner.host == mine.host else row.lease is None or row.lease < now
+
+    def _see_ends(self) -> None:
+        """Runs that another engine carries out, and whose end somebody waits for here."""
+        for run in self._taking.awaited():
+            status = Status(self._parts.store.find_run(str(run)).status)
+            if status in ENDED:
+                self._taking.tell_end(run, status)

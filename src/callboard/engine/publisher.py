@@ -1,0 +1,83 @@
+"""Putting documents in place, after the outcome that brings them is on disk.
+
+One document at a time for each run, in the order they were recorded, in a thread. A disk that is full is asked
+again until it has room; then `Published` goes to the machine, and the row in the index follows in its step.
+After a crash what is still *pending* is simply published again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from callboard.core.facts import Published
+from callboard.errors import CallboardError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from callboard.core.facts import Fact
+    from callboard.engine.held import Held
+
+PutDocument = "Callable[[int, str, str, str | None], object]"
+
+_WAITS = (0.1, 0.5, 1.0, 2.0, 5.0)
+
+
+class Publisher:
+    """`put(run, path, hash, replaces)` blocks until the document is in place, and may be called again."""
+
+    def __init__(
+        self,
+        put: Callable[[int, str, str, str | None], object] | None,
+        post: Callable[[Held, Fact, int], None],
+        sleep: Callable[[float], Awaitable[None]],
+        report: Callable[[str, str], None],
+    ) -> None:
+        self._put, self._post, self._sleep, self._report = put, post, sleep, report
+        self._queues: dict[int, deque[tuple[str, str, str | None, int]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def publish(self, held: Held, documents: Iterable[tuple[str, str, str | None, int]]) -> None:
+        """(path, hash, hash it replaces, execution id), recorded as pending."""
+        queue = self._queues.get(held.number)
+        if queue is not None:
+            queue.extend(one for one in documents if one not in queue)
+            return
+        self._queues[held.number] = queue = deque(documents)
+        task = asyncio.get_running_loop().create_task(self._work_off(held, queue))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def idle(self) -> None:
+        """Wait until everything is in place."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    async def _work_off(self, held: Held, queue: deque[tuple[str, str, str | None, int]]) -> None:
+        try:
+            while queue and not held.lost:
+                path, hash, replaces, id = queue[0]
+                await self._put_in_place(held.number, path, hash, replaces)
+                queue.popleft()
+                if not held.lost:
+                    held.published.append((path, hash, replaces, id, "published"))
+                    self._post(held, Published(path), 0)
+        finally:
+            self._queues.pop(held.number, None)
+
+    async def _put_in_place(self, run: int, path: str, hash: str, replaces: str | None) -> None:
+        tried = 0
+        while self._put is not None:
+            try:
+                await asyncio.to_thread(self._put, run, path, hash, replaces)
+                return
+            except (OSError, CallboardError) as error:
+                self._report("waiting", f"{path} cannot be put in place: {error}")
+                await self._sleep(_WAITS[min(tried, len(_WAITS) - 1)])
+                tried += 1

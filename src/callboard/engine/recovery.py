@@ -1,0 +1,172 @@
+"""Taking up a run: what its rows say, and what was outside when whoever had it went away.
+
+The same few lines serve a take-over from a dead engine, a run whose commit failed and a run that is new:
+nothing is guessed, what is recorded as at work and is not outside here is lost. Recovery is what happens to a
+run when it is taken up, not an event when a process starts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from callboard.core import rows
+from callboard.core.facts import LeaseLost, ListStopped
+from callboard.core.graph import Graph
+from callboard.core.orders import Evaluate, Tick, Wake
+from callboard.core.plan import Probe
+from callboard.core.plan import load as load_plan
+from callboard.core.status import STOPPING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from callboard.core.facts import Fact
+    from callboard.core.plan import Task
+    from callboard.core.run import Run
+    from callboard.engine.held import AtWork, Held
+    from callboard.ports import Letter, Owner, RunRows, Store
+
+
+class Taken(NamedTuple):
+    """A claimed run, as the store tells it."""
+
+    rows: RunRows
+    fence: int
+    consumed: int  # offset of the last letter consumed
+    letters: Sequence[Letter]
+    documents: Sequence[tuple[str, str, str | None, int]]  # pending: (path, hash, hash it replaces, execution id)
+
+
+#: Letters read at once.
+MOST_LETTERS = 1000
+
+
+class Shapes:
+    """Plans and what they mean, by hash: all runs of a plan share one graph. A few of the latest are kept."""
+
+    def __init__(self, most: int = 64) -> None:
+        self._most = most
+        self._young: dict[str, Graph] = {}
+        self._old: dict[str, Graph] = {}
+
+    def get(self, hash: str, text: str) -> Graph:
+        graph = self._young.get(hash) or self._old.get(hash)
+        if graph is None:
+            graph = Graph(load_plan(text))
+        if len(self._young) >= self._most:
+            self._old, self._young = self._young, {}
+        self._young[hash] = graph
+        return graph
+
+
+def take(store: Store, run: int, owner: Owner, lease: float, at: float, alive: Callable[[Owner], bool]) -> Taken | None:
+    """Claim a run (unless it is ours already) and read it; None while its owner lives. Blocks.
+
+    Raises StoreError, NotFound.
+    """
+    found = store.load(run)
+    if found.run.owner == owner:
+        return _taken(store, found, found.run.fence)
+    fence = store.claim(run, owner, lease, at, alive=alive)
+    if fence is None:
+        return None
+    if fence != found.run.fence + 1:
+        found = store.load(run)  # someone has had it in between
+    return _taken(store, found, fence)
+
+
+def read(store: Store, run: int, fence: int) -> Taken:
+    """Read a run that is ours. Blocks. Raises StoreError."""
+    return _taken(store, store.load(run), fence)
+
+
+def _taken(store: Store, found: RunRows, fence: int) -> Taken:
+    run = found.run.number
+    pending: list[tuple[str, str, str | None, int]] = []
+    if any(status == "pending" for _, _, status in found.documents):
+        pending = [(p, hash, old, id) for _, p, hash, old, id, status in store.documents(run) if status == "pending"]
+    consumed: int = getattr(found, "consumed", 0)
+    return Taken(found, fence, consumed, store.inbox(run, consumed, MOST_LETTERS), pending)
+
+
+def release(store: Store, runs: Sequence[tuple[int, int]]) -> None:
+    """Let (run, fence) pairs go, in one transaction where the store can. Blocks. Raises StoreError."""
+    together = getattr(store, "release_all", None)
+    if together is not None:
+        together(runs)
+        return
+    for run, fence in runs:
+        store.release(run, fence)
+
+
+def put_in_memory(held: Held, found: RunRows, shapes: Shapes) -> Run:
+    """The machine's run behind the rows. Outcomes stay where they are."""
+    graph = shapes.get(found.run.plan, found.plan)
+    held.run = run = rows.load(
+        found.run.number,
+        found.run.id,
+        graph.plan,
+        status=found.run.status,
+        state=found.run.state,
+        executions=found.executions,
+        items=found.items,
+        branches=found.branches,
+        documents=found.documents,
+        graph=graph,
+    )
+    held.settings = run.plan.settings
+    held.values = {node: value for node, _, _, _, value in found.items}
+    return run
+
+
+def left_behind(run: Run, held: Held, inside: Callable[[Task], bool]) -> list[Fact]:
+    """Facts for all that the rows call at work and that is not outside here.
+
+    `inside` says of a task that it runs in its engine's own process, where a dead engine may be its doing.
+    """
+    lost: list[Fact] = []
+    for node in run.nodes:
+        if node.at_work:
+            if not _is(held.works.get(node.id), node.number, node.attempt):
+                by = "worker" if inside(node.task) else "engine"
+                lost.append(LeaseLost(node.id, node.number, node.attempt, by))
+        elif node.mapped is not None and node.mapped.asked:
+            if not _is(held.lists.get(node.id), node.number, node.mapped.page):
+                lost.append(ListStopped(node.id, node.number))
+    return lost
+
+
+def to_be_stopped(run: Run, held: Held) -> list[AtWork]:
+    """Works whose Stop was recorded and may never have been carried out."""
+    works = [at for node, at in held.works.items() if run.nodes[node].status is STOPPING]
+    return works + [at for node, at in held.lists.items() if run.nodes[node].status is STOPPING]
+
+
+def timers(run: Run) -> list[Wake | Tick]:
+    """The instants a run waits for, from its rows."""
+    waiting: list[Wake | Tick] = []
+    for node in run.nodes:
+        if node.wake is not None:
+            waiting.append(Wake(node.id, node.number, node.attempt, node.wake_what, node.wake))
+        if node.tick is not None:
+            waiting.append(Tick(node.id, node.tick))
+    return waiting
+
+
+def probes(run: Run) -> list[Evaluate]:
+    """Probes that were asked about the event a run waits with, and have not answered."""
+    if run.probing is None:
+        return []
+    event, answers = run.probing
+    branches = (run.graph.branches[number] for number in run.graph.by_key.get(event.key, ()))
+    asked = {
+        branch.rule
+        for branch in branches
+        if not run.branches[branch.number].off
+        and any(type(one) is Probe and event.key in one.keys for one in branch.conditions)
+    }
+    return [Evaluate(rule, event.offset) for rule in sorted(asked - set(answers))]
+
+
+def _is(at: AtWork | None, number: int, attempt: int) -> bool:
+    return at is not None and (at.number, at.attempt) == (number, attempt)

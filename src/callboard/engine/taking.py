@@ -1,0 +1,276 @@
+"""Having runs: claimed, loaded, loaded again, let go, lost, set aside.
+
+An error stays with the run it belongs to; the others go on. Ended runs are released when there is time, many
+at once, because nobody waits for it and each release would cost a sync of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from callboard.core.facts import Ticked, Woke
+from callboard.core.orders import Wake
+from callboard.core.status import ENDED
+from callboard.engine import recovery
+from callboard.engine.held import Held
+from callboard.engine.owner import alive
+from callboard.engine.turns import RESTS
+from callboard.errors import CallboardError, FenceLost, NotFound, StoreDamaged, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+
+    from callboard.core.admission import Admission
+    from callboard.core.facts import Fact
+    from callboard.core.orders import Evaluate, Tick
+    from callboard.core.plan import Task
+    from callboard.core.status import Status
+    from callboard.engine.batch import Stepped
+    from callboard.engine.committer import Committer
+    from callboard.engine.dispatch import Dispatcher
+    from callboard.engine.owner import Keeper
+    from callboard.engine.publisher import Publisher
+    from callboard.engine.timers import Timers
+    from callboard.engine.turns import Turns
+    from callboard.ports import Backend, Clock, Letter, Owner, Store
+
+#: Seconds after its end that a run is released.
+LINGER = 1.0
+
+
+class Parts:
+    """The parts of one engine, made when it starts; `taking` and `engine` share them."""
+
+    __slots__ = (
+        "admission", "backend", "clock", "committer", "dispatcher", "evaluate", "inside", "keeper", "lease", "owner",
+        "publisher", "read_mail", "runs", "store", "tell", "timers", "turns",
+    )  # fmt: skip
+
+    admission: Admission
+    backend: Backend
+    clock: Clock
+    committer: Committer
+    dispatcher: Dispatcher
+    evaluate: Callable[[Held, Evaluate], None]
+    inside: Callable[[Task], bool]
+    keeper: Keeper
+    lease: float
+    owner: Owner
+    publisher: Publisher
+    read_mail: Callable[[Held, Sequence[Letter]], None]
+    runs: dict[int, Held]
+    store: Store
+    tell: Callable[[str, str], None]
+    timers: Timers
+    turns: Turns
+
+
+class Taking:
+    """Keeps `parts.runs`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self.refused: dict[int, str] = {}  # runs this engine does not carry out, and why
+        self.wanted: set[int] = set()  # submitted while another engine had them
+        self._ends: dict[int, list[asyncio.Future[Status]]] = {}
+        self._leaving: dict[int, int] = {}  # ended runs still owned → fence
+        self._shapes = recovery.Shapes()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.closing = False
+
+    # ── taking up ───────────────────────────────────────────────────────────────────────────────────────
+
+    async def take_up(self, runs: Sequence[int]) -> None:
+        """Claim runs and load them; those with a living owner are left alone.
+
+        Raises StoreError, and NotFound or StoreDamaged when it is about a single run.
+        """
+        for taken in await self._parts.committer.aside(self._claim, runs):
+            number = taken.rows.run.number
+            if number in self._parts.runs or self.closing:
+                continue
+            held = Held(taken.rows.run, taken.fence)
+            self._leaving.pop(number, None)
+            self.wanted.discard(number)
+            self._parts.runs[number] = held
+            self._parts.keeper.hold(number, taken.fence)
+            self._install(held, taken, new=True)
+
+    def _claim(self, runs: Sequence[int]) -> list[recovery.Taken]:
+        """In the thread."""
+        parts = self._parts
+        taken: list[recovery.Taken] = []
+        for run in runs:
+            now = parts.clock.now().wall
+            try:
+                one = recovery.take(parts.store, run, parts.owner, now + parts.lease, now, self._lives)
+            except (StoreDamaged, NotFound) as error:
+                self.refused[run] = str(error)
+                parts.tell("set aside", f"run {run}: {error}")
+                if len(runs) == 1:
+                    raise
+                continue
+            if one is not None:
+                taken.append(one)
+        return taken
+
+    def _lives(self, owner: Owner) -> bool:
+        return owner != self._parts.owner and alive(owner)
+
+    def _install(self, held: Held, taken: recovery.Taken, *, new: bool) -> None:
+        """The run behind the rows is in memory; what was outside and is not here is lost."""
+        parts = self._parts
+        try:
+            run = recovery.put_in_memory(held, taken.rows, self._shapes)
+        except Exception as error:
+            return self.set_aside(held, f"it cannot be loaded: {error!r}")
+        held.loading = False
+        why = new and next(filter(None, (parts.backend.can(t.executor, t.inputs) for t in run.plan.tasks)), "")
+        if why and run.status not in ENDED:
+            return self.set_aside(held, why, release=True)
+        parts.admission.adopt(run)
+        held.read = taken.consumed
+        parts.read_mail(held, taken.letters)
+        held.facts += recovery.left_behind(run, held, parts.inside if new else lambda task: False)
+        for at in recovery.to_be_stopped(run, held):
+            parts.dispatcher.end(at, "stop")
+        for timer in recovery.timers(run):
+            self.set_timer(held, timer)
+        for probe in recovery.probes(run):
+            parts.evaluate(held, probe)
+        if taken.documents:
+            parts.publisher.publish(held, taken.documents)
+        if run.status in ENDED and not (held.facts or held.mail):
+            return self.finish(held, run.status)
+        return parts.turns.ready(held)
+
+    def set_timer(self, held: Held, order: Wake | Tick) -> None:
+        fact: Fact
+        if type(order) is Wake:
+            fact = Woke(order.node, order.number, order.attempt, order.what)
+        else:
+            fact = Ticked(order.node, order.at.wall)
+        self._parts.timers.due(order.at, lambda: self.post_if_ours(held, fact))
+
+    def post_if_ours(self, held: Held, fact: Fact) -> None:
+        if self._parts.runs.get(held.number) is held:
+            held.facts.append(fact)
+            self._parts.turns.ready(held)
+
+    # ── loading again ───────────────────────────────────────────────────────────────────────────────────
+
+    def reload(self, held: Held) -> None:
+        if not held.loading and not held.lost:
+            held.loading = True
+            self.spawn(self._load_again(held))
+
+    async def _load_again(self, held: Held) -> None:
+        parts, tried = self._parts, 0
+        while not held.lost:
+            try:
+                taken = await parts.committer.aside(recovery.read, parts.store, held.number, held.fence)
+            except StoreDamaged as error:
+                return self.set_aside(held, str(error))
+            except StoreError as error:
+                parts.tell("paused", str(error))
+                await parts.dispatcher.sleep(RESTS[min(tried, len(RESTS) - 1)])
+                tried += 1
+            else:
+                return self._install(held, taken, new=False)
+
+    # ── letting go ──────────────────────────────────────────────────────────────────────────────────────
+
+    def finish(self, held: Held, status: Status) -> None:
+        """The end is on disk. The run leaves memory now and is released when there is time."""
+        self._forget(held)
+        self._leaving[held.number] = held.fence
+        if len(self._leaving) == 1:
+            self._parts.timers.at(self._parts.clock.now().elapsed + LINGER, self._let_go)
+        self.tell_end(held.number, status)
+
+    def tell_end(self, run: int, status: Status) -> None:
+        for future in self._ends.pop(run, ()):
+            answer(future, status)
+
+    def awaited(self) -> list[int]:
+        """Runs whose end somebody waits for and that are not here."""
+        return [run for run in self._ends if run not in self._parts.runs]
+
+    async def end_of(self, run: int) -> Status:
+        if run in self.refused:
+            raise StoreError(f"run {run} was set aside: {self.refused[run]}")
+        future: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
+        self._ends.setdefault(run, []).append(future)
+        return await future
+
+    def _let_go(self) -> None:
+        if self._leaving and not self.closing:
+            self.spawn(self._release(self._leaving))
+
+    async def release_all(self) -> None:
+        await self._release(self._leaving | {held.number: held.fence for held in self._parts.runs.values()})
+
+    async def _release(self, fences: Mapping[int, int]) -> None:
+        pairs = list(fences.items())
+        for run, _ in pairs:
+            self._leaving.pop(run, None)
+            self._parts.keeper.drop(run)
+        with contextlib.suppress(CallboardError):  # it is taken from us when we are gone
+            await self._parts.committer.aside(recovery.release, self._parts.store, pairs)
+
+    def _forget(self, held: Held) -> None:
+        self._parts.runs.pop(held.number, None)
+        self._parts.turns.drop(held)
+
+    def lose(self, held: Held, stepped: Stepped | None = None) -> None:
+        """Another engine owns it: stop own work, forget it, tell who waits for an answer."""
+        self._abandon(held, FenceLost((held.number,)), stepped)
+        self.wanted.add(held.number)
+
+    def set_aside(self, held: Held, why: str, *, release: bool = False) -> None:
+        """This run cannot be carried out here; all others go on. What it has on disk stays as it is."""
+        self.refused[held.number] = why
+        error = StoreError(f"run {held.id} was set aside: {why}")
+        self._abandon(held, error, None)
+        self._parts.tell("set aside", f"run {held.id}: {why}")
+        for end in self._ends.pop(held.number, ()):
+            answer(end, error)
+        if release:
+            self.spawn(self._release({held.number: held.fence}))
+
+    def _abandon(self, held: Held, error: Exception, stepped: Stepped | None) -> None:
+        held.lost = True
+        self._parts.dispatcher.end_all(held, "lost")
+        self._forget(held)
+        self._parts.keeper.drop(held.number)
+        for stage in (held, stepped):
+            if stage is not None:
+                for future in (*(one for _, one in stage.answers), *stage.paid):
+                    answer(future, error)
+
+    # ── odds ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for waiting in self._ends.values():
+            for future in waiting:
+                future.cancel()
+
+
+def answer(future: asyncio.Future[None] | asyncio.Future[Status], value: Exception | Status | None) -> None:
+    """Resolve a future that may have been given up."""
+    if future.done():
+        return
+    if isinstance(value, Exception):
+        future.set_exception(value)
+    else:
+        future.set_result(value)  # type: ignore[arg-type]
