@@ -59,7 +59,8 @@ class Content:
     def _put(self, path: Path, data: bytes) -> None:
         directory = path.parent
         if not directory.is_dir():
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for new in (self.root, directory):
+                new.mkdir(mode=0o700, exist_ok=True)
             sync(self.root.parent)
             sync(self.root)
         if not _holds(path, data):

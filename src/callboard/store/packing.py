@@ -23,4 +23,7 @@ def unpack(id: int) -> tuple[int, int, int]:
 
 def ids_of(run: int, node: int | None = None) -> tuple[int, int]:
     """The half-open range of execution ids of a run, or of one node of it."""
-    return (run << 40, run + 1 << 40) if node is None else (pack(run, node, 0), pack(run, node + 1, 0))
+    if node is None:
+        return run << 40, run + 1 << 40
+    first = pack(run, node, 0)
+    return first, first + MOST_NODES

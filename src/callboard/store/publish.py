@@ -102,8 +102,9 @@ def _put(parent: int, name: str, hash: str, seen: _Seen | None, read: Callable[[
     """Move our bytes to `name` if it still stands as it was `seen`; whether that was so."""
     temporary = _temporary(name, hash)
     _clear(parent, temporary)
-    paths.write_at(parent, temporary, read(hash), 0o666)
+    data = read(hash)
     try:
+        paths.write_at(parent, temporary, data, 0o666)
         if seen is None:
             return _put_new(parent, temporary, name)
         os.chmod(temporary, stat.S_IMODE(seen.mode), dir_fd=parent)

@@ -11,6 +11,8 @@ row of its own is refused.
 
 from __future__ import annotations
 
+from functools import cache
+
 COLUMNS = 9
 
 # kinds of rows of the view `batch`
@@ -113,6 +115,7 @@ VIEW = "CREATE TEMP VIEW batch AS SELECT 0 AS kind, 0 AS a, 0 AS b, 0 AS c, 0 AS
 )
 
 
+@cache
 def insert_batch(rows: int) -> str:
     """The statement that writes a batch of so many rows."""
     return "INSERT INTO batch VALUES " + ",".join(["(?,?,?,?,?,?,?,?,?)"] * rows)
