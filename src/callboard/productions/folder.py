@@ -1,0 +1,234 @@
+"""The one way to the disk: directories opened part by part below a root, files read whole and written whole.
+
+A production may come from a stranger: any directory in it may be a symbolic link to somewhere else. So every path
+below the production is walked with descriptors (`openat`) and no part may be a link; a check of the path's text
+before opening it was not taken, because what stands on the disk may change between the check and the opening.
+A file appears whole or not at all: temporary file beside it, sync, rename, sync of the directory. What a killed
+writer leaves behind is a temporary file with a name of its own (`is_leftover`), which a later scan removes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from callboard.errors import Conflict, InvalidName, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # non-blocking: a pipe must not hold us up
+_LEFTOVER = (".callboard-", ".tmp")
+
+
+class Entry(NamedTuple):
+    """What a directory holds under `name`: a file, a directory, or neither (a link, a pipe, a device)."""
+
+    name: str
+    is_file: bool
+    is_directory: bool
+    modified: float  # epoch seconds
+
+
+@contextmanager
+def opened(root: Path, *parts: str) -> Iterator[int]:
+    """A descriptor of the directory `root/parts`; `root` may be reached through links, nothing below it.
+
+    Raises NotFound when it is not there, InvalidName when a part is a link or no directory.
+    """
+    try:
+        descriptor = os.open(root, _DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFound(f"there is no directory {root}") from error
+    try:
+        for part in parts:
+            descriptor = _enter(descriptor, part, root)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _enter(outer: int, part: str, root: Path) -> int:
+    try:
+        inner = os.open(_single(part), _DIRECTORY | os.O_NOFOLLOW, dir_fd=outer)
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no directory {part!r} below {root}") from error
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+            raise
+        raise InvalidName(f"{part!r} below {root} is no directory; links are not followed") from error
+    os.close(outer)
+    return inner
+
+
+def _single(name: str) -> str:
+    """`name`, when it is one component: an absolute path would not care for the open directory at all."""
+    if not name or "/" in name or "\0" in name or name in (".", ".."):
+        raise InvalidName(f"{ascii(name)[:80]} is no single name in a directory")
+    return name
+
+
+def entries(directory: int) -> list[Entry]:
+    """All entries of an open directory, in no order; one that vanishes meanwhile is left out."""
+    found = []
+    with os.scandir(directory) as listing:
+        for entry in listing:
+            with suppress(FileNotFoundError):
+                status = entry.stat(follow_symlinks=False)
+                mode = status.st_mode
+                found.append(Entry(entry.name, stat.S_ISREG(mode), stat.S_ISDIR(mode), status.st_mtime))
+    return found
+
+
+def directories(directory: int) -> list[str]:
+    """Names of the directories (links are none) inside an open directory; quick, it asks the files nothing."""
+    with os.scandir(directory) as listing:
+        return [entry.name for entry in listing if entry.is_dir(follow_symlinks=False)]
+
+
+def files(directory: int) -> list[str]:
+    """Names of the regular files (links are none) inside an open directory."""
+    with os.scandir(directory) as listing:
+        return [entry.name for entry in listing if entry.is_file(follow_symlinks=False)]
+
+
+def modified(directory: int) -> int:
+    """When an open directory last changed, in nanoseconds."""
+    return os.fstat(directory).st_mtime_ns
+
+
+def holds_directory(directory: int, name: str) -> bool:
+    """Whether `name` is a directory (no link) inside an open directory."""
+    try:
+        return stat.S_ISDIR(os.stat(_single(name), dir_fd=directory, follow_symlinks=False).st_mode)
+    except (OSError, InvalidName):
+        return False
+
+
+def make_directory(directory: int, name: str) -> bool:
+    """Make a directory and sync its parent; False when something has that name already."""
+    try:
+        os.mkdir(_single(name), dir_fd=directory)
+    except FileExistsError:
+        return False
+    sync(directory)
+    return True
+
+
+def read(directory: int, name: str) -> bytes:
+    """All bytes of a regular file. Raises NotFound, and InvalidName for a link, a pipe or a device."""
+    try:
+        descriptor = os.open(_single(name), _FILE, dir_fd=directory)
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no file {name!r}") from error
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):
+            raise
+        raise InvalidName(f"{name!r} is no regular file; links are not followed") from error
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise InvalidName(f"{name!r} is no regular file")
+        return file.read()
+
+
+def write(
+    directory: int, name: str, data: bytes, *, replace: bool = True, durable: bool = True, mode: int = 0o666
+) -> None:
+    """Put a file in place, whole or not at all. Raises Conflict when it exists and `replace` is False.
+
+    `durable=False` leaves out the syncs: for what the next write makes anew anyway.
+    """
+    _single(name)
+    temporary = secrets.token_hex(8).join(_LEFTOVER)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(temporary, flags, mode, dir_fd=directory)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            if durable:
+                os.fsync(descriptor)
+        _place(directory, temporary, name, replace=replace)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=directory)
+        raise
+    if durable:
+        sync(directory)
+
+
+def _place(directory: int, temporary: str, name: str, *, replace: bool) -> None:
+    if not replace and _link(directory, temporary, name):
+        os.unlink(temporary, dir_fd=directory)
+    else:
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+
+
+def _link(directory: int, temporary: str, name: str) -> bool:
+    """Give the file its name unless the name is taken; False where the file system has no hard links."""
+    taken = f"{name!r} exists already; pass overwrite=True to replace it"
+    try:
+        os.link(temporary, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
+    except FileExistsError as error:
+        raise Conflict(taken) from error
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        with suppress(FileNotFoundError):
+            os.stat(name, dir_fd=directory, follow_symlinks=False)
+            raise Conflict(taken) from None
+        return False
+    return True
+
+
+def sync(directory: int) -> None:
+    """Sync a directory, where the file system can."""
+    try:
+        os.fsync(directory)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems do not sync directories
+            raise
+
+
+def move_directory(directory: int, old: str, target: int, new: str) -> None:
+    """Rename a directory to a name that is free. Raises Conflict, NotFound."""
+    try:
+        os.mkdir(
+            _single(new), dir_fd=target
+        )  # takes the name; a rename replaces an empty directory, and does so at once
+    except FileExistsError as error:
+        raise Conflict(f"{new!r} exists already") from error
+    try:
+        os.rename(_single(old), new, src_dir_fd=directory, dst_dir_fd=target)
+    except OSError as error:
+        with suppress(OSError):  # no longer empty: then it is no longer ours
+            os.rmdir(new, dir_fd=target)
+        if isinstance(error, FileNotFoundError):
+            raise NotFound(f"there is no directory {old!r}") from error
+        raise
+    sync(directory)
+    sync(target)
+
+
+def remove_tree(directory: int, name: str) -> None:
+    """Remove a directory with all that is in it; links are removed, never followed. Nothing there is no error."""
+    with suppress(FileNotFoundError):
+        shutil.rmtree(_single(name), dir_fd=directory)
+
+
+def remove(directory: int, name: str) -> None:
+    """Remove a file; nothing there is no error."""
+    with suppress(FileNotFoundError):
+        os.unlink(_single(name), dir_fd=directory)
+
+
+def is_leftover(name: str) -> bool:
+    """Whether this is the temporary file of a writer (a living one, or one that was killed)."""
+    return name.startswith(_LEFTOVER[0]) and name.endswith(_LEFTOVER[1])
