@@ -56,7 +56,7 @@ def main() -> None:
     print(f"{where}/project-home/productions/library\n", file=sys.stderr, flush=True)
     os.chdir(STAGE)
     callboard = Path(sys.executable).with_name("callboard")
-    os.execv(callboard, [str(callboard), "run", "library.ai", "--model", "offline", "--project", "."])
+    os.execv(callboard, [str(callboard), "--project", ".", "run", "library.ai", "--model", "offline"])
 
 
 if __name__ == "__main__":

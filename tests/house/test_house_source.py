@@ -127,7 +127,7 @@ def test_a_heavy_vendor_is_imported_by_its_owner_only(vendor: str) -> None:
 
 
 def test_tasks_of_the_event_loop_are_created_in_engine_and_backends_only() -> None:
-    makers = {"create_task", "ensure_future", "TaskGroup", "run_coroutine_threadsafe"}
+    makers = {"create_task", "ensure_future", "TaskGroup"}
     found = [
         f"{place(module, node)} {called(node)}"
         for module, node in _nodes(modules())
