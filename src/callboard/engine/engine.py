@@ -128,6 +128,10 @@ class Engine:
         await self._taking.release_all()
         await self._close()
 
+    @property
+    def stopped(self) -> bool:
+        return self._taking.closing
+
     async def _close(self) -> None:
         parts = self._parts
         parts.publisher.close()

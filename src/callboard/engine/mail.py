@@ -7,13 +7,11 @@ whose owner is dead. A letter that cannot be read is consumed and shown; it stop
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
-from callboard.core.facts import decode
 from callboard.core.status import ENDED, Status
 from callboard.engine.owner import alive
-from callboard.engine.recovery import MOST_LETTERS
+from callboard.engine.recovery import MOST_LETTERS, fact_of
 from callboard.errors import CallboardError, StoreError
 
 if TYPE_CHECKING:
@@ -89,11 +87,10 @@ class Mailroom:
             self._parts.turns.ready(held)
 
     def _fact(self, held: Held, letter: Letter) -> Fact | None:
-        try:
-            return decode(json.loads(letter.fact))
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            self._parts.tell("waiting", f"letter {letter.id} to run {held.id} is no fact: {error!r}")
-            return None
+        fact = fact_of(letter)
+        if fact is None:
+            self._parts.tell("waiting", f"letter {letter.id} to run {held.id} is no fact")
+        return fact
 
     async def _claim(self, runs: Sequence[int]) -> None:
         self._claiming = True

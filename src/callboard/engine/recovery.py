@@ -7,10 +7,11 @@ run when it is taken up, not an event when a process starts.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from callboard.core import rows
-from callboard.core.facts import LeaseLost, ListStopped
+from callboard.core.facts import LeaseLost, ListStopped, decode
 from callboard.core.graph import Graph
 from callboard.core.orders import Evaluate, Tick, Wake
 from callboard.core.plan import Probe
@@ -87,6 +88,14 @@ def _taken(store: Store, found: RunRows, fence: int) -> Taken:
         pending = [(p, hash, old, id) for _, p, hash, old, id, status in store.documents(run) if status == "pending"]
     consumed: int = getattr(found, "consumed", 0)
     return Taken(found, fence, consumed, store.inbox(run, consumed, MOST_LETTERS), pending)
+
+
+def fact_of(letter: Letter) -> Fact | None:
+    """The fact in a letter; None when there is none that could be read. Such a letter stops nothing."""
+    try:
+        return decode(json.loads(letter.fact))
+    except (ValueError, KeyError, TypeError, IndexError):
+        return None
 
 
 def release(store: Store, runs: Sequence[tuple[int, int]]) -> None:

@@ -20,7 +20,7 @@ from callboard.engine.turns import RESTS
 from callboard.errors import CallboardError, FenceLost, NotFound, StoreDamaged, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from callboard.core.admission import Admission
     from callboard.core.facts import Fact
@@ -78,6 +78,7 @@ class Taking:
         self._leaving: dict[int, int] = {}  # ended runs still owned → fence
         self._shapes = recovery.Shapes()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._turnstile = asyncio.Lock()  # a run is taken and let go by one at a time: rows read are soon old
         self.closing = False
 
     # ── taking up ───────────────────────────────────────────────────────────────────────────────────────
@@ -87,16 +88,20 @@ class Taking:
 
         Raises StoreError, and NotFound or StoreDamaged when it is about a single run.
         """
-        for taken in await self._parts.committer.aside(self._claim, runs):
-            number = taken.rows.run.number
-            if number in self._parts.runs or self.closing:
-                continue
-            held = Held(taken.rows.run, taken.fence)
-            self._leaving.pop(number, None)
-            self.wanted.discard(number)
-            self._parts.runs[number] = held
-            self._parts.keeper.hold(number, taken.fence)
-            self._install(held, taken, new=True)
+        async with self._turnstile:
+            new = [run for run in runs if run not in self._parts.runs]
+            for taken in await self._parts.committer.aside(self._claim, new) if new else ():
+                if not self.closing:
+                    self._take(taken)
+
+    def _take(self, taken: recovery.Taken) -> None:
+        number = taken.rows.run.number
+        held = Held(taken.rows.run, taken.fence)
+        self._leaving.pop(number, None)
+        self.wanted.discard(number)
+        self._parts.runs[number] = held
+        self._parts.keeper.hold(number, taken.fence)
+        self._install(held, taken, new=True)
 
     def _claim(self, runs: Sequence[int]) -> list[recovery.Taken]:
         """In the thread."""
@@ -207,18 +212,21 @@ class Taking:
 
     def _let_go(self) -> None:
         if self._leaving and not self.closing:
-            self.spawn(self._release(self._leaving))
+            self.spawn(self._release())
 
     async def release_all(self) -> None:
-        await self._release(self._leaving | {held.number: held.fence for held in self._parts.runs.values()})
+        """Let go of everything: the engine ends."""
+        self._leaving.update((held.number, held.fence) for held in self._parts.runs.values())
+        await self._release()
 
-    async def _release(self, fences: Mapping[int, int]) -> None:
-        pairs = list(fences.items())
-        for run, _ in pairs:
-            self._leaving.pop(run, None)
-            self._parts.keeper.drop(run)
-        with contextlib.suppress(CallboardError):  # it is taken from us when we are gone
-            await self._parts.committer.aside(recovery.release, self._parts.store, pairs)
+    async def _release(self) -> None:
+        async with self._turnstile:
+            pairs = list(self._leaving.items())
+            self._leaving.clear()
+            for run, _ in pairs:
+                self._parts.keeper.drop(run)
+            with contextlib.suppress(CallboardError):  # it is taken from us when we are gone
+                await self._parts.committer.aside(recovery.release, self._parts.store, pairs)
 
     def _forget(self, held: Held) -> None:
         self._parts.runs.pop(held.number, None)
@@ -238,7 +246,8 @@ class Taking:
         for end in self._ends.pop(held.number, ()):
             answer(end, error)
         if release:
-            self.spawn(self._release({held.number: held.fence}))
+            self._leaving[held.number] = held.fence
+            self.spawn(self._release())
 
     def _abandon(self, held: Held, error: Exception, stepped: Stepped | None) -> None:
         held.lost = True
