@@ -72,7 +72,7 @@ class Names:
         if isinstance(id, str):
             number = int(id) if _DIGITS.fullmatch(id) else self.number_of(id)
         else:
-            number = None if isinstance(id, bool) or not 0 < id < 10**18 else id
+            number = id if type(id) is int and 0 < id < 10**18 else None
         if not number:
             shown = ascii(id)[:60]
             raise InvalidName(f"{shown} is no id of an instance of {self.name!r}; ids look like {self.pad(1)}")
