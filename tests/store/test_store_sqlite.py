@@ -139,7 +139,8 @@ def test_a_killed_process_loses_nothing_it_acknowledged(bench: Bench, path: Path
         one = child("commit", path, number)
         acknowledged = [int(one.stdout.readline()) for _ in range(20 + round)][-1]  # type: ignore[union-attr]
         one.send_signal(signal.SIGKILL)
-        acknowledged = int((one.communicate()[0].split() or [acknowledged])[-1])
+        acknowledged = int((one.stdout.read().split() or [acknowledged])[-1])  # type: ignore[union-attr]
+        one.communicate()
         store = bench.again()
         rows = store.journal(number)
         assert acknowledged <= len(rows) <= acknowledged + 1
@@ -345,6 +346,7 @@ def test_a_journal_that_was_changed_is_damage(bench: Bench, damage: str) -> None
     number, fence = bench.owned()
     for place in range(4):
         bench.store.commit([Write(number, fence, float(place), [FACT])])
+    bench.store.commit([Write(number, fence, 9.0, status=2)])  # from here on, so many rows there must be
     assert len(bench.store.journal(number)) == 4 and bench.store.check() == []
     bench.store.writer.execute(damage)
     with pytest.raises(StoreDamaged, match=f"journal of run {number}"):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from callboard.ports import Write
 
 LARGE = 1 << 16  # bytes above which an outcome is kept as content
+FEW = 8  # up to so many rows of a kind travel as themselves
 FLAT = 12  # at most so many groups of executions travel as flat arrays
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
@@ -47,14 +48,16 @@ def encode(writes: Sequence[Write], head: Callable[[int, int], Head], keep: Call
 
     Raises FenceLost when two writes of a run disagree about its fence, NotJson.
     """
-    fences, steps = _fences(writes)
-    journal, heads = _journal(writes, head)
-    rows = [_fence_row(fences, steps, max(write.at for write in writes))]
-    if journal:
-        rows.append(journal)
+    fences = _fences(writes)
+    heads: dict[int, Head] = {}
+    if len(writes) <= FEW:
+        rows = [_step(write, heads, head) for write in writes]
+    else:
+        rows = _steps(writes, fences, heads, head)
     rows += _executions(writes)
     rows += _outcomes(writes, keep)
-    rows += _rest(writes)
+    if rest := [write for write in writes if _has_rest(write)]:
+        rows += _rest(rest, heads, head)
     return Batch(len(rows), list(flatten.from_iterable(rows)), fences, heads)
 
 
@@ -62,70 +65,87 @@ def _row(kind: int, a: Any, b: Any = None, *, n: int | None = None) -> Row:
     return (kind, a, b, None, None, None, None, None, n)
 
 
-def _fences(writes: Iterable[Write]) -> tuple[dict[int, int], dict[int, int]]:
-    fences, steps = dict[int, int](), dict[int, int]()
+def _fences(writes: Iterable[Write]) -> dict[int, int]:
+    fences: dict[int, int] = {}
     for write in writes:
-        run = write.run
-        if fences.setdefault(run, write.fence) != write.fence:
-            raise FenceLost((run,))
-        steps[run] = steps.get(run, 0) + (1 if write.journal else 0)
-    return fences, steps
+        if fences.setdefault(write.run, write.fence) != write.fence:
+            raise FenceLost((write.run,))
+    return fences
 
 
-def _fence_row(fences: dict[int, int], steps: dict[int, int], at: float) -> Row:
-    text = ",".join([f'"{run}":{fence << 16 | steps[run]}' for run, fence in fences.items()])
-    return _row(q.FENCES, "{" + text + "}", at, n=len(fences))
+def _link(write: Write, heads: dict[int, Head], head: Callable[[int, int], Head]) -> tuple[int, bytes, bytes]:
+    """(id, blob, hash) of the journal row of a write, which is the head of its run from now on."""
+    run = write.run
+    fence, batch, before = heads.get(run) or head(run, write.fence)
+    batch += 1
+    blob = chain.encode(write.journal)
+    hash = chain.link(before, batch, write.at, blob)
+    heads[run] = Head(fence, batch, hash)
+    return run << 32 | batch, blob, hash
 
 
-def _journal(writes: Iterable[Write], head: Callable[[int, int], Head]) -> tuple[Row | None, dict[int, Head]]:
-    heads, entries, blobs, offset = dict[int, Head](), list[str](), list[bytes](), 1
+def _step(write: Write, heads: dict[int, Head], head: Callable[[int, int], Head]) -> Row:
+    if not write.journal:
+        return _row(q.STEP, write.run, write.fence)
+    id, blob, hash = _link(write, heads, head)
+    return (q.STEP, write.run, write.fence, id, write.at, blob, hash, None, None)
+
+
+def _steps(
+    writes: Sequence[Write], fences: dict[int, int], heads: dict[int, Head], head: Callable[[int, int], Head]
+) -> list[Row]:
+    held = ",".join([f'"{run}":{fence}' for run, fence in fences.items()])
+    entries, blobs, offset = list[str](), list[bytes](), 1
     for write in writes:
-        if not write.journal:
-            continue
-        run, at = write.run, float(write.at)
-        fence, batch, before = heads.get(run) or head(run, write.fence)
-        batch += 1
-        blob = chain.encode(write.journal)
-        hash = chain.link(before, batch, at, blob)
-        heads[run] = Head(fence, batch, hash)
-        entries.append(f'"{run << 32 | batch}":[{offset},{len(blob)},{at!r},"{hash.hex()}"]')
-        blobs.append(blob)
-        offset += len(blob)
-    if not entries:
-        return None, heads
-    return _row(q.JOURNAL, "{" + ",".join(entries) + "}", b"".join(blobs), n=len(entries)), heads
+        if write.journal:
+            id, blob, hash = _link(write, heads, head)
+            entries.append(f'"{id}":[{offset},{len(blob)},{float(write.at)!r},"{hash.hex()}"]')
+            blobs.append(blob)
+            offset += len(blob)
+    journal = _row(q.JOURNAL, "{" + ",".join(entries) + "}", b"".join(blobs), n=len(entries))
+    return [_row(q.FENCES, "{" + held + "}", n=len(fences)), journal]
 
 
 def _executions(writes: Sequence[Write]) -> list[Row]:
-    latest = {row[0]: row for write in writes for row in write.executions}
-    groups: dict[Row, dict[int, int | str]] = {}
+    rows = [row for write in writes for row in write.executions]
+    if len(rows) <= FEW:
+        return [(q.EXECUTION, *row[:5], _plain(row[5]), row[6], None) for row in rows]
+    latest = {row[0]: row for row in rows}
+    groups: dict[Row, list[str]] = {}
     for id, status, attempt, began, at, reason, state in latest.values():
-        same = (status, attempt, at, reason)
-        groups.setdefault(same, {})[id] = began if state is None else f"{began} {state}"
+        text = f'"{id}":{began}' if state is None else f'"{id}":{_encode(f"{began} {state}")}'
+        groups.setdefault((status, attempt, at, reason), []).append(text)
     if len(groups) <= FLAT:
-        return [_flat(same, rows) for same, rows in groups.items()]
-    by_size = sorted(groups.items(), key=lambda group: -len(group[1]))
-    rare = [latest[id] for _, rows in by_size[FLAT:] for id in rows]
-    mixed = {row[0]: (*row[1:5], _plain(row[5]), row[6]) for row in rare}
-    return [*(_flat(same, rows) for same, rows in by_size[:FLAT]), _row(q.MIXED, _encode(mixed), n=len(mixed))]
+        return [_flat(same, texts) for same, texts in groups.items()]
+    flat = sorted(groups, key=lambda same: -len(groups[same]))[:FLAT]
+    large = set(flat)
+    mixed = {
+        row[0]: (*row[1:5], _plain(row[5]), row[6])
+        for row in latest.values()
+        if (row[1], row[2], row[4], row[5]) not in large
+    }
+    return [*(_flat(same, groups[same]) for same in flat), _row(q.MIXED, _encode(mixed), n=len(mixed))]
 
 
-def _flat(same: Row, rows: dict[int, int | str]) -> Row:
+def _flat(same: Row, texts: list[str]) -> Row:
     status, attempt, at, reason = same
-    return (q.EXECUTIONS, _encode(rows), status, attempt, at, _plain(reason), None, None, len(rows))
+    return (q.EXECUTIONS, "{" + ",".join(texts) + "}", status, attempt, at, _plain(reason), None, None, len(texts))
 
 
 def _plain(reason: str | None) -> str | None:
     return reason if reason is None or reason.isascii() else strict.plain(reason)
 
 
-def _outcomes(writes: Iterable[Write], keep: Callable[[bytes], str]) -> list[Row]:
+def _outcomes(writes: Sequence[Write], keep: Callable[[bytes], str]) -> list[Row]:
+    found = [row for write in writes for row in write.outcomes]
+    for place, (id, revision, text) in enumerate(found):
+        if len(text) * 4 > LARGE or text[:1] != "{":
+            found[place] = (id, revision, _moved(id, text, keep))
+    if len(found) <= FEW:
+        return [_outcome(*row) for row in found]
     revisions: dict[int, list[str]] = {}
-    for write in writes:
-        for id, revision, text in write.outcomes:
-            if len(text) * 4 > LARGE or text[:1] != "{":
-                text = _moved(id, text, keep)
-            revisions.setdefault(revision, []).append(f'"{id}":{text}')
+    for id, revision, text in found:
+        revisions.setdefault(revision, []).append(f'"{id}":{text}')
     rows = []
     for revision, texts in revisions.items():
         text = "{" + ",".join(texts) + "}"
@@ -133,6 +153,12 @@ def _outcomes(writes: Iterable[Write], keep: Callable[[bytes], str]) -> list[Row
             check_outcomes(writes)
         rows.append(_row(q.OUTCOMES, text, revision, n=len(texts)))
     return rows
+
+
+def _outcome(id: int, revision: int, text: str) -> Row:
+    if "\\ud" in text or "\\uD" in text:
+        strict.check(text, strict.outcome_of(id))
+    return (q.OUTCOME_ROW, id, revision, text, None, None, None, None, None)
 
 
 def _moved(id: int, text: str, keep: Callable[[bytes], str]) -> str:
@@ -149,14 +175,18 @@ def check_outcomes(writes: Iterable[Write]) -> None:
             strict.check_outcome(text, strict.outcome_of(id))
 
 
-def _rest(writes: Iterable[Write]) -> Iterable[Row]:
+def _has_rest(write: Write) -> bool:
+    return write.status is not None or write.state is not None or any(write[8:])  # items and all that follows
+
+
+def _rest(writes: Iterable[Write], heads: dict[int, Head], head: Callable[[int, int], Head]) -> Iterable[Row]:
     """What comes by the step and not by the task."""
     statuses, states, consumed = dict[int, Any](), dict[int, Any](), dict[int, int]()
     lists: dict[int, list[Sequence[Any]]] = {}
     for write in writes:
         run = write.run
         if write.status is not None:
-            statuses[run] = (int(write.status), write.at)
+            statuses[run] = (int(write.status), write.at, (heads.get(run) or head(run, write.fence)).batch)
         if write.state is not None:
             states[run] = write.state
         if write.inbox is not None:

@@ -4,7 +4,8 @@ A batch of writes is one statement: rows inserted into the temporary view `batch
 check the fences, unfold the JSON and write the tables. One statement is one implicit transaction and one
 hand-over of the interpreter lock; five statements made 42 links a second beside a busy thread where this makes
 153. Flat arrays and objects keyed by an id cost a third of nested arrays with `value ->> n`, so only what comes
-by the step and not by the task is nested. (Executions share almost everything but `began` and their state:
+by the step and not by the task is nested; and in a batch of a few rows every row is itself, because there JSON
+costs more than it saves. (Executions share almost everything but `began` and their state:
 those two travel as one value.) `n` is the number of rows the sender meant: a text that smuggles in a
 row of its own is refused.
 """
@@ -16,9 +17,9 @@ from functools import cache
 COLUMNS = 9
 
 # kinds of rows of the view `batch`
-FENCES, JOURNAL, EXECUTIONS, MIXED, OUTCOMES, STATUSES, STATES, CONSUMED, ITEMS, BRANCHES, DOCUMENTS, LEDGER, LOGS = (
-    range(13)
-)
+STEP, EXECUTION, OUTCOME_ROW = range(3)  # one row each: what a link of a chain is made of
+FENCES, JOURNAL, EXECUTIONS, MIXED, OUTCOMES = range(3, 8)  # the same in bulk
+STATUSES, STATES, CONSUMED, ITEMS, BRANCHES, DOCUMENTS, LEDGER, LOGS = range(8, 16)
 
 # texts of RAISE, told apart by the store
 FENCE_LOST, NOT_JSON, WRONG_COUNT = "callboard: fence", "callboard: json", "callboard: count"
@@ -28,11 +29,25 @@ _UPSERT = """ON CONFLICT (id) DO UPDATE SET status = excluded.status, attempt = 
   began = excluded.began, at = excluded.at, reason = excluded.reason, state = excluded.state;"""
 
 _TRIGGERS = {
-    # a: {run: fence << 16 | journal rows}, b: wall
+    # a: run, b: fence, c: id of the journal row or NULL, d: wall, e: blob, f: hash
+    STEP: f"""
+        SELECT RAISE(ABORT, '{FENCE_LOST}') WHERE NOT EXISTS (
+          SELECT 1 FROM standing WHERE number = NEW.a AND fence = NEW.b AND owner IS NOT NULL);
+        INSERT INTO journal (id, at, facts, hash) SELECT NEW.c, NEW.d, NEW.e, NEW.f WHERE NEW.c IS NOT NULL;""",
+    # a: id, b: status, c: attempt, d: began, e: wall, f: reason, g: state
+    EXECUTION: f"""
+        INSERT INTO execution (id, status, attempt, began, at, reason, state)
+        VALUES (NEW.a, NEW.b, NEW.c, NEW.d, NEW.e, NEW.f, NEW.g)
+        {_UPSERT}""",
+    # a: id, b: revision, c: outcome or [hash of its content]
+    OUTCOME_ROW: f"""
+        SELECT RAISE(ABORT, '{NOT_JSON}') WHERE NOT json_valid(NEW.c, 1);
+        INSERT INTO outcome (id, revision, text) VALUES (NEW.a, NEW.b, NEW.c);""",
+    # a: {run: fence}; a step changes nothing of its run's own row unless it says so: one page less to sync
     FENCES: f"""
-        UPDATE standing SET updated = NEW.b, batches = batches + (f.value & 65535) FROM json_each(NEW.a) AS f
-        WHERE number = CAST(f.key AS INTEGER) AND fence = f.value >> 16 AND owner IS NOT NULL;
-        SELECT RAISE(ABORT, '{FENCE_LOST}') WHERE changes() <> NEW.n;""",
+        SELECT RAISE(ABORT, '{FENCE_LOST}') WHERE NEW.n <> (
+          SELECT count(*) FROM json_each(NEW.a) AS f JOIN standing ON number = CAST(f.key AS INTEGER)
+          WHERE fence = f.value AND owner IS NOT NULL);""",
     # a: {id: [offset in b from 1, length, wall, hash]}, b: the blobs in a row
     JOURNAL: f"""
         INSERT INTO journal (id, at, facts, hash)
@@ -59,9 +74,10 @@ _TRIGGERS = {
         SELECT RAISE(ABORT, '{NOT_JSON}') WHERE NOT json_valid(NEW.a, 1);
         INSERT INTO outcome (id, revision, text) SELECT CAST(key AS INTEGER), NEW.b, value FROM json_each(NEW.a);
         {_COUNTED}""",
-    # a: {run: [status, wall]}
+    # a: {run: [status, wall, journal rows so far]}
     STATUSES: """
-        UPDATE standing SET status = f.value ->> 0, ended = CASE WHEN f.value ->> 0 >= 5 THEN f.value ->> 1 END
+        UPDATE standing SET status = f.value ->> 0, ended = CASE WHEN f.value ->> 0 >= 5 THEN f.value ->> 1 END,
+          updated = f.value ->> 1, batches = max(batches, f.value ->> 2)
         FROM json_each(NEW.a) AS f WHERE number = CAST(f.key AS INTEGER);""",
     # a: {run: state as text}
     STATES: """
@@ -146,8 +162,9 @@ CHANGE_RECORD = """UPDATE record SET revision = revision + 1, value = ?3
 
 # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────
 
-_RUN = """SELECT number, id, name, plan, status, state, params, face, fence, owner, lease, created, updated, ended,
-    parent FROM run JOIN standing USING (number)"""
+_RUN = """SELECT number, id, name, plan, status, state, params, face, fence, owner, lease, created, max(updated,
+      coalesce((SELECT at FROM journal WHERE journal.id >= number << 32 AND journal.id < (number + 1) << 32
+      ORDER BY journal.id DESC LIMIT 1), updated)), ended, parent FROM run JOIN standing USING (number)"""
 RUN = f"{_RUN} WHERE number = ?"
 RUN_BY_ID = f"{_RUN} WHERE id = ?"
 RUNS_BY_BEGINNING = f"{_RUN} WHERE id >= ?1 AND id < ?1 || char(127) ORDER BY id LIMIT 4"

@@ -37,6 +37,7 @@ CREATE TABLE run (
 ) STRICT;
 
 -- owner: JSON array [host, boot, pid, started, token]; posted, consumed: offsets in the inbox; batches: journal rows
+-- when the status last moved: so many there must be
 CREATE TABLE standing (
   number INTEGER PRIMARY KEY REFERENCES run (number),
   status INTEGER NOT NULL DEFAULT 0 CHECK (status BETWEEN 0 AND 8),
@@ -44,7 +45,7 @@ CREATE TABLE standing (
   fence INTEGER NOT NULL DEFAULT 0,
   owner TEXT,
   lease REAL,
-  updated REAL NOT NULL,
+  updated REAL NOT NULL, -- a later journal row counts more
   ended REAL,
   posted INTEGER NOT NULL DEFAULT 0,
   consumed INTEGER NOT NULL DEFAULT 0,

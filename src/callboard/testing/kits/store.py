@@ -247,9 +247,10 @@ def claiming_a_run_that_is_not_there_is_an_error(bench: Bench) -> None:
         bench.store.append(7, [("a", FACT)], 1.0)
 
 
-@case
-def a_lost_fence_writes_nothing_of_the_batch(bench: Bench) -> None:
+def _lost_fence(bench: Bench, others: int) -> None:
+    """A batch of three runs and so many others, of which two are not ours any more."""
     (one, fence), (two, other), (three, third) = bench.owned("a"), bench.owned("b"), bench.owned("c")
+    more = [Write(*bench.owned(f"more-{place}"), 20.0, [FACT]) for place in range(others)]
     bench.store.claim(two, YOU, 90.0, 12.0, alive=_dead)
     with refused(FenceLost) as raised:
         bench.store.commit(
@@ -257,13 +258,24 @@ def a_lost_fence_writes_nothing_of_the_batch(bench: Bench) -> None:
                 Write(one, fence, 20.0, [FACT], _RUNNING, executions=[_row(one, 0)]),
                 Write(two, other, 20.0, [FACT], _RUNNING),
                 Write(three, third + 1, 20.0, [FACT]),
+                *more,
             ]
         )
     assert isinstance(raised[0], FenceLost) and set(raised[0].runs) == {two, three}
     store = bench.again()
     assert not store.executions(one) and not store.journal(one) and store.find_run("a").status == 0
-    store.commit([Write(one, fence, 20.0, [FACT], _RUNNING)])
-    assert len(store.journal(one)) == 1
+    store.commit([Write(one, fence, 20.0, [FACT], _RUNNING), *more])
+    assert all(len(store.journal(run)) == 1 for run in (one, *(write.run for write in more)))
+
+
+@case
+def a_lost_fence_writes_nothing_of_the_batch(bench: Bench) -> None:
+    _lost_fence(bench, 0)
+
+
+@case
+def a_lost_fence_writes_nothing_of_a_batch_of_many_runs(bench: Bench) -> None:
+    _lost_fence(bench, 20)
 
 
 @case
@@ -389,9 +401,12 @@ def an_empty_commit_is_nothing(bench: Bench) -> None:
 def an_outcome_is_written_once(bench: Bench) -> None:
     number, fence = bench.owned()
     bench.store.commit([Write(number, fence, 1.0, outcomes=[(_id(number, 0), 0, '{"value":"first"}')])])
+    more = [(_id(number, node), 0, "{}") for node in range(2, 20)]
     for outcomes in (
         [(_id(number, 0), 0, '{"value":"again"}')],
+        [(_id(number, 0), 0, '{"value":"again"}'), *more],
         [(_id(number, 1), 0, "{}"), (_id(number, 1), 0, "{}")],
+        [(_id(number, 1), 0, "{}"), (_id(number, 1), 0, "{}"), *more],
     ):
         with refused(Conflict) as raised:
             bench.store.commit([Write(number, fence, 1.0, outcomes=outcomes)])
@@ -414,27 +429,30 @@ def outcomes_come_back_to_the_letter(bench: Bench) -> None:
     ]  # fmt: skip
     texts = [json.dumps({"value": value}, ensure_ascii=False, separators=(",", ":")) for value in values]
     texts += [json.dumps({"value": WORDS}, separators=(",", ":")), '{"a":1,"a":2}', f'{{"content":"{"b" * 64}"}}', "{}"]
-    bench.store.commit(
-        [Write(number, fence, 1.0, outcomes=[(_id(number, node), 0, text) for node, text in enumerate(texts)])]
-    )
+    rows = [(_id(number, node), 0, text) for node, text in enumerate(texts)]
+    bench.store.commit([Write(number, fence, 1.0, outcomes=rows)])
+    for id, revision, text in rows:
+        bench.store.commit([Write(number, fence, 1.0, outcomes=[(id + 1, revision, text)])])
     store = bench.again()
     assert [store.outcome(number, node, 1) for node in range(len(texts))] == texts
-    found = store.outcomes(number, [(node, 1, 0) for node in range(len(texts))])
-    assert [found[node, 1, 0] for node in range(len(texts))] == texts
+    for execution in (1, 2):
+        found = store.outcomes(number, [(node, execution, 0) for node in range(len(texts))])
+        assert [found[node, execution, 0] for node in range(len(texts))] == texts
 
 
 @case
 def what_is_not_a_strict_json_object_is_no_outcome(bench: Bench) -> None:
     number, fence = bench.owned()
-    good = (_id(number, 9), 0, '{"value":9}')
+    good = [(_id(number, node), 0, '{"value":9}') for node in range(9, 29)]
     for text in (
         "", "nonsense", "null", '"text"', "[1]", f'["{"a" * 64}"]', '{"value":NaN}', '{"value":-Infinity}',
         '{"value":"\\ud800"}', '{"value":"\ud800"}', "{'value':1}", '{"value":1,}', '{"value":0x10}', '{"value":1}//',
         '{"value":1},"5":{"value":2}', '{"value":1}}', '{"value":"' + "a" * 70_000 + '"',
     ):  # fmt: skip
-        with refused(NotJson):
-            bench.store.commit([Write(number, fence, 1.0, outcomes=[good, (_id(number, 1), 0, text)])])
-    assert bench.again().outcomes(number, [(9, 1, 0), (1, 1, 0)]) == {}
+        for others in (good[:1], good):
+            with refused(NotJson):
+                bench.store.commit([Write(number, fence, 1.0, outcomes=[*others, (_id(number, 1), 0, text)])])
+    assert bench.again().outcomes(number, [(9, 1, 0), (1, 1, 0), (5, 1, 0)]) == {}
 
 
 @case
@@ -463,6 +481,7 @@ def the_journal_keeps_facts_in_order_and_chained(bench: Bench) -> None:
     many = [encode(Heard(f"key {place}", place, WORDS)) for place in range(500)]
     bench.store.commit([Write(one, fence, 2.0, many)])
     bench.store.commit([Write(one, fence, 2.5)])  # no facts: no row
+    bench.store.commit([Write(one, fence, 2.5)] * 12)
     store = bench.again()
     store.commit([Write(one, fence, 3.0, [FACT]), Write(one, fence, 3.5, many[:3])])
     rows = bench.again().journal(one)
@@ -470,6 +489,8 @@ def the_journal_keeps_facts_in_order_and_chained(bench: Bench) -> None:
     assert [list(row[2]) for row in rows] == [[FACT, encode(Paused())], many, [FACT], many[:3]]
     assert len({row[3] for row in rows}) == 4
     assert [list(row[2]) for row in bench.store.journal(two)] == [[FACT]]
+    bench.store.commit([Write(two, other, 1763706201.1 + place / 7, [FACT]) for place in range(12)])
+    assert [row[1] for row in bench.again().journal(two)][1:] == [1763706201.1 + place / 7 for place in range(12)]
     with refused(NotFound):
         bench.store.journal(99)
 
