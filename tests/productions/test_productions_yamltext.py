@@ -17,7 +17,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.samp
         "no", "On", "~", "null", "1", "010", "1e3", "1_000", "12:30", "2026-11-21", "a: b", "# x", "- x",
         "a #b", "? x", "|", "&a", "*a", "!t", "%x", "@x", "`x`", "{a}", "[a]", "a\nb", "a\nb\n", "a\nb\n\n",
         "\na", " a\nb", "a\n  b\n\nc\n", "a\r\nb", "a\n\tb", "a \nb ", "---\nx", "...\n", "a\u2028b\nc",
-        "\ufeff", "\x85\n\x07", "<<", "=", "'", '"', "a\n#b\n", "x" * 600, "\u007f",
+        "\ufeff", "\x85\n\x07", "<<", "=", "'", '"', "a\n#b\n", "x" * 600, "\u007f", "\u007f\n0",
     ]
 )  # fmt: skip
 values = st.recursive(

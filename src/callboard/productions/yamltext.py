@@ -14,7 +14,7 @@ from typing import Any
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./@-]*(?: [A-Za-z0-9_./@(][A-Za-z0-9_./@()-]*)*\Z")
 _WORDS = frozenset("true false yes no on off y n null none nan inf".split())
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
-_BLOCK = re.compile(r"[^\s\x00-\x1f][^\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]*\n?\Z")
+_BLOCK = re.compile(r"(?!\s)[^\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]*\Z")
 _LONGEST_KEY = 500  # YAML refuses a simple key of more than 1,024 characters; escapes count
 
 _dump = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
