@@ -3,18 +3,17 @@
 A full resource blocks only its own queue. Inside a queue and across queues priority decides, then the run
 that was served longest ago, then age. A pick for another run than the one being stepped keeps its units and
 *calls* that run: the engine steps it next. Names of the plan count for each run by itself, all others for
-the engine. Admission touches nothing of a run but `used`.
+the engine. Admission touches nothing of a run but `used`. What is withdrawn stays in its heap and is passed over
+when it comes to the head: taking it out would cost a search for each.
 """
 
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, NamedTuple
-
-from callboard.core.status import QUEUED
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Mapping, Sequence
 
     from callboard.core.deadline import Now
     from callboard.core.run import Node, Run
@@ -24,23 +23,52 @@ MOST_STARTS = 250
 #: Seconds at the head of a queue after which freed units are kept for a task that needs several limits.
 PATIENCE = 30.0
 
+Limits: TypeAlias = tuple[str, ...]
+
 
 class Pick(NamedTuple):
     run: int
     node: int
 
 
-class Queue:
-    """The ready executions that need one set of limits."""
+class Ready:
+    """What one run has ready, and the picks it has not been told of."""
 
-    __slots__ = ("blocked_since", "mine", "names", "rings", "run")
+    __slots__ = ("came", "heaps", "kept", "offered", "run")
 
-    def __init__(self, names: tuple[str, ...], run: int | None) -> None:
-        self.names = names
-        self.run = run  # whose own queue this is; None: shared by all runs
-        self.rings: dict[int, list[tuple[int, int, int]]] = {}  # priority → (served, created, run)
-        self.mine: dict[tuple[int, int], list[tuple[int, int]]] = {}  # (priority, run) → (began, node)
-        self.blocked_since: Now | None = None
+    def __init__(self, run: Run, came: int) -> None:
+        self.run = run
+        self.came = came  # in which order runs came to have something ready
+        self.offered: set[int] = set()
+        self.heaps: dict[Limits, list[tuple[int, int, int]]] = {}  # (priority, began, node)
+        self.kept: list[int] = []
+
+    def head(self, names: Limits) -> tuple[int, int, int] | None:
+        """The first in the queue of these limits that is still offered."""
+        heap = self.heaps.get(names)
+        while heap:
+            if heap[0][2] in self.offered:
+                return heap[0]
+            heappop(heap)
+        return None
+
+
+#: (priority, served, came, run): a run's place in a ring.
+Place: TypeAlias = tuple[int, int, int, int]
+
+
+class Ring:
+    """The runs that wait for one set of limits of the engine. A place that is not in `places` any more is void."""
+
+    __slots__ = ("heap", "places")
+
+    def __init__(self) -> None:
+        self.heap: list[Place] = []
+        self.places: dict[int, Place] = {}
+
+    def put(self, place: Place) -> None:
+        self.places[place[3]] = place
+        heappush(self.heap, place)
 
 
 class Admission:
@@ -49,86 +77,95 @@ class Admission:
     def __init__(self, capacity: Mapping[str, int] | None = None, served: Mapping[int, int] | None = None) -> None:
         self.capacity = dict(capacity or {})
         self.used: dict[str, int] = {}
-        self.served = dict(served or {})
+        self.served = dict(served or {})  # run → its last turn
         self._turn = max(self.served.values(), default=0)
-        self._seq = 0
-        self._shared: dict[tuple[str, ...], Queue] = {}
-        self._own: dict[int, dict[tuple[str, ...], Queue]] = {}
-        self._runs: dict[int, Run] = {}
-        self._offered: set[Pick] = set()
-        self._kept: dict[int, list[int]] = {}  # picks for runs that are not being stepped
+        self._coming = 0
+        self._runs: dict[int, Ready] = {}
+        self._rings: dict[Limits, Ring] = {}
+        self._blocked: dict[tuple[int, Limits], Now] = {}  # heads that wait for several limits, since when
 
     # ── what is ready ───────────────────────────────────────────────────────────────────────────────────
 
     def offer(self, run: Run, row: Node) -> None:
-        """`row` is QUEUED and may start."""
-        pick = Pick(run.number, row.id)
-        if pick in self._offered:
+        """`row` is QUEUED and may start, or has a page of its list to ask for."""
+        ready = self._runs.get(run.number)
+        if ready is None:
+            self._coming += 1
+            ready = self._runs[run.number] = Ready(run, self._coming)
+        if row.id in ready.offered:
             return
-        self._offered.add(pick)
-        self._runs[run.number] = run
-        names = run.limits_of(row)
-        shared = any(name in self.capacity and name not in run.plan.limits for name in names)
-        queues = self._shared if shared else self._own.setdefault(run.number, {})
-        queue = queues.get(names)
-        if queue is None:
-            queue = queues[names] = Queue(names, None if shared else run.number)
-        priority = row.task.priority
-        mine = queue.mine.get((priority, run.number))
-        if mine is None:
-            mine = queue.mine[priority, run.number] = []
-        if not mine:
-            self._seq += 1
-            ring = queue.rings.setdefault(priority, [])
-            heappush(ring, (self.served.get(run.number, 0), self._seq, run.number))
-        heappush(mine, (row.began, row.id))
+        ready.offered.add(row.id)
+        names, priority = row.limits, row.task.priority
+        heap = ready.heaps.get(names)
+        if heap is None:
+            heap = ready.heaps[names] = []
+        heappush(heap, (priority, row.began, row.id))
+        if names and self._is_shared(run, names):
+            self._join(ready, names, priority)
+
+    def _is_shared(self, run: Run, names: Limits) -> bool:
+        return any(name in self.capacity and name not in run.plan.limits for name in names)
+
+    def _join(self, ready: Ready, names: Limits, priority: int) -> None:
+        ring = self._rings.get(names)
+        if ring is None:
+            ring = self._rings[names] = Ring()
+        place = ring.places.get(ready.run.number)
+        if place is None or priority < place[0]:
+            ring.put(self._place(ready, priority))
+
+    def _place(self, ready: Ready, priority: int) -> Place:
+        number = ready.run.number
+        return (priority, self.served.get(number, 0), ready.came, number)
 
     def withdraw(self, run: Run, row: Node) -> None:
         """`row` is no longer QUEUED. Units kept for it are given back."""
-        self._offered.discard(Pick(run.number, row.id))
-        kept = self._kept.get(run.number)
-        if kept and row.id in kept:
-            kept.remove(row.id)
-            self._give_back(run, row)
+        ready = self._runs.get(run.number)
+        if ready is not None:
+            ready.offered.discard(row.id)
+            if ready.kept and row.id in ready.kept:
+                ready.kept.remove(row.id)
+                self._give_back(run, row)
 
     def forget(self, run: int) -> None:
         """A run has a hold, has ended or has left memory: nothing of it is ready, nothing is kept for it."""
-        known = self._runs.pop(run, None)
-        for node in self._kept.pop(run, ()):
-            if known is not None:
-                self._give_back(known, known.nodes[node])
-        self._own.pop(run, None)
-        for queue in self._shared.values():
-            for priority, owner in list(queue.mine):
-                if owner == run:
-                    del queue.mine[priority, owner]
-        self._offered = {pick for pick in self._offered if pick.run != run}
+        ready = self._runs.pop(run, None)
+        if ready is not None:
+            for node in ready.kept:
+                self._give_back(ready.run, ready.run.nodes[node])
+            for names in ready.heaps:
+                self._blocked.pop((run, names), None)
+                if names in self._rings:
+                    self._rings[names].places.pop(run, None)
 
     def drop(self, run: Run) -> None:
         """A run leaves memory with executions at work: their units of shared limits are given back."""
         for row in run.nodes:
             if row.at_work:
-                self.release(run, run.limits_of(row))
+                self.release(run, row.limits)
         self.forget(run.number)
 
     def adopt(self, run: Run) -> None:
-        """A run came into memory with executions at work: count their units of shared limits."""
+        """A run came into memory: count the units its executions at work have, and offer what waits in it."""
         for row in run.nodes:
             if row.at_work:
-                for name in run.limits_of(row):
-                    if name in self.capacity and name not in run.plan.limits:
-                        self.used[name] = self.used.get(name, 0) + 1
-        for node in sorted(run.queued, key=lambda n: run.nodes[n].began):
-            if not run.holds:
-                self.offer(run, run.nodes[node])
+                self._count(run, row.limits, 1)
+        if run.acting and not run.holds:
+            for row in run.ready():
+                self.offer(run, row)
 
     def called(self) -> list[int]:
         """Runs that have a pick waiting: step them."""
-        return [run for run, kept in self._kept.items() if kept]
+        return [number for number, ready in self._runs.items() if ready.kept]
+
+    def kept(self, run: int) -> Sequence[int]:
+        """The picks of a run that it has not been told of; their units are taken."""
+        ready = self._runs.get(run)
+        return () if ready is None else ready.kept
 
     # ── units ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def blocking(self, run: Run, names: Iterable[str]) -> str | None:
+    def blocking(self, run: Run, names: Limits) -> str | None:
         """The first limit that has no unit free."""
         for name in names:
             if name in run.plan.limits:
@@ -138,22 +175,24 @@ class Admission:
                 return name
         return None
 
-    def release(self, run: Run, names: Iterable[str]) -> None:
-        for name in names:
-            if name in self.capacity and name not in run.plan.limits:
-                self.used[name] = self.used.get(name, 0) - 1
-
-    def _take(self, run: Run, names: Iterable[str]) -> None:
+    def take(self, run: Run, names: Limits) -> None:
         for name in names:
             if name in run.plan.limits:
                 run.used[name] = run.used.get(name, 0) + 1
-            elif name in self.capacity:
-                self.used[name] = self.used.get(name, 0) + 1
+        self._count(run, names, 1)
+
+    def release(self, run: Run, names: Limits) -> None:
+        """Units of the engine's limits are free again."""
+        self._count(run, names, -1)
+
+    def _count(self, run: Run, names: Limits, units: int) -> None:
+        for name in names:
+            if name in self.capacity and name not in run.plan.limits:
+                self.used[name] = self.used.get(name, 0) + units
 
     def _give_back(self, run: Run, row: Node) -> None:
-        names = run.limits_of(row)
-        self.release(run, names)
-        for name in names:
+        self.release(run, row.limits)
+        for name in row.limits:
             if name in run.plan.limits:
                 run.used[name] -= 1
 
@@ -161,83 +200,100 @@ class Admission:
 
     def pick(self, run: Run, now: Now, most: int = MOST_STARTS) -> list[int]:
         """The nodes of `run` that start now, at most `most`, in order; their units are taken."""
-        picked = self._kept.pop(run.number, [])
+        ready = self._runs.get(run.number)
+        if ready is None:
+            return []
+        picked, ready.kept = ready.kept, []
+        if len(ready.heaps) == 1 and () in ready.heaps and not self._rings:
+            return self._pick_freely(ready, picked, most)
         while len(picked) < most:
-            best = self._best(run, now)
-            if best is None:
+            found = self.next(run, now)
+            if found is None:
                 break
-            queue, priority, number = best
-            node = heappop(queue.mine[priority, number])[1]
-            self._offered.discard(Pick(number, node))
-            owner = self._runs[number]
-            self._take(owner, queue.names)
-            self._turn += 1
-            self.served[number] = self._turn
-            self._head(queue, priority)  # sends the run that was served to the back of its ring
-            (picked if number == run.number else self._kept.setdefault(number, [])).append(node)
+            if found.run == run.number:
+                picked.append(found.node)
+            else:
+                self._runs[found.run].kept.append(found.node)
         return picked
 
-    def _best(self, run: Run, now: Now) -> tuple[Queue, int, int] | None:
-        """The queue to serve, with the priority and the run of its head."""
-        ready: list[tuple[bool, int, int, int, int, Queue]] = []
+    @staticmethod
+    def _pick_freely(ready: Ready, picked: list[int], most: int) -> list[int]:
+        """Nothing that is ready needs a unit."""
+        heap, offered = ready.heaps[()], ready.offered
+        while heap and len(picked) < most:
+            node = heappop(heap)[2]
+            if node in offered:
+                offered.discard(node)
+                picked.append(node)
+        return picked
+
+    def next(self, run: Run, now: Now) -> Pick | None:
+        """Take the units for the next start, of `run` or of a run it shares a queue with."""
+        best: tuple[bool, int, int, int, int, int, Limits] | None = None
         kept: set[str] = set()  # units that freed up are kept for a head that has waited long for several
-        for queue in (*self._own.get(run.number, {}).values(), *self._shared.values()):
-            head = self._first(queue)
+        free = []
+        for number, names, head in self._heads(run):
+            if self.blocking(self._runs[number].run, names) is None:
+                free.append((number, names, head))
+            elif self._is_patient(number, names, now):
+                kept.update(names)
+        for number, names, (priority, began, _) in free:
+            if kept.isdisjoint(names):
+                hasty = (number, names) not in self._blocked or not self._is_patient(number, names, now)
+                one = (hasty, *self._place(self._runs[number], priority), began, names)
+                if best is None or one < best:
+                    best = one
+        return self._serve(best[4], best[6]) if best is not None else None
+
+    def _heads(self, run: Run) -> list[tuple[int, Limits, tuple[int, int, int]]]:
+        """(run, limits, head) of each queue that `run` may be served from."""
+        heads: list[tuple[int, Limits, tuple[int, int, int]]] = []
+        ready = self._runs[run.number]
+        for names in ready.heaps:
+            if names not in self._rings or not self._is_shared(run, names):
+                head = ready.head(names)
+                if head is not None:
+                    heads.append((run.number, names, head))
+        for names, ring in list(self._rings.items()):
+            number = self._turn_in(ring, names)
+            head = None if number is None else self._runs[number].head(names)
+            if number is None or head is None:
+                del self._rings[names]
+            else:
+                heads.append((number, names, head))
+        return heads
+
+    def _turn_in(self, ring: Ring, names: Limits) -> int | None:
+        """The run whose turn it is. Places that are no longer true are put right on the way."""
+        while ring.heap:
+            place = ring.heap[0]
+            number = place[3]
+            if ring.places.get(number) is not place:
+                heappop(ring.heap)
+                continue
+            head = self._runs[number].head(names)
+            if head is not None and self._place(self._runs[number], head[0]) == place:
+                return number
+            heappop(ring.heap)
             if head is None:
-                queue.blocked_since = None
-                continue
-            if self.blocking(self._runs[head[3]], queue.names) is None:
-                ready.append((not self._is_patient(queue, now), *head, queue))
-            elif queue.blocked_since is None:
-                queue.blocked_since = now
-            elif self._is_patient(queue, now):
-                kept.update(queue.names)
-        if kept:
-            ready = [one for one in ready if kept.isdisjoint(one[5].names)]
-        if not ready:
-            return None
-        _, priority, _, _, number, queue = ready[0] if len(ready) == 1 else min(ready, key=lambda one: one[:5])
-        queue.blocked_since = None
-        return queue, priority, number
-
-    def _is_patient(self, queue: Queue, now: Now) -> bool:
-        since = queue.blocked_since
-        return (
-            since is not None
-            and len(queue.names) > 1
-            and since.boot == now.boot
-            and now.elapsed - since.elapsed >= PATIENCE
-        )
-
-    def _first(self, queue: Queue) -> tuple[int, int, int, int] | None:
-        """(priority, served, created, run) of the head of a queue; None when it is empty."""
-        for priority in sorted(queue.rings):
-            head = self._head(queue, priority)
-            if head is not None:
-                return (priority, *head)
+                del ring.places[number]
+            else:
+                ring.put(self._place(self._runs[number], head[0]))
         return None
 
-    def _head(self, queue: Queue, priority: int) -> tuple[int, int, int] | None:
-        ring = queue.rings.get(priority, [])
-        while ring:
-            served, created, number = ring[0]
-            mine = queue.mine.get((priority, number))
-            while mine and not self._is_ready(number, mine[0][1]):
-                heappop(mine)
-            if not mine:
-                heappop(ring)
-                queue.mine.pop((priority, number), None)
-                continue
-            if self.served.get(number, 0) != served and queue.run is None:
-                heappop(ring)
-                heappush(ring, (self.served[number], created, number))
-                continue
-            return ring[0]
-        return None
+    def _is_patient(self, number: int, names: Limits, now: Now) -> bool:
+        """Whether this head has waited long for several limits. The first time it is found blocked it begins to."""
+        if len(names) < 2:
+            return False
+        since = self._blocked.setdefault((number, names), now)
+        return since.boot == now.boot and now.elapsed - since.elapsed >= PATIENCE
 
-    def _is_ready(self, number: int, node: int) -> bool:
-        run = self._runs.get(number)
-        return run is not None and Pick(number, node) in self._offered and run.nodes[node].status is QUEUED
-
-    def __iter__(self) -> Iterator[Pick]:
-        return iter(sorted(self._offered))
+    def _serve(self, number: int, names: Limits) -> Pick:
+        ready = self._runs[number]
+        node = heappop(ready.heaps[names])[2]
+        ready.offered.discard(node)
+        self._blocked.pop((number, names), None)
+        self.take(ready.run, names)
+        self._turn += 1
+        self.served[number] = self._turn
+        return Pick(number, node)

@@ -154,7 +154,7 @@ def list_stopped(work: Step, fact: f.ListStopped) -> bool:
     row.mapped.asked = False
     work.moved[row.id] = row
     if row.status is RUNNING:
-        row.mapped.due = True
+        work.page_due(row)
         row.mapped.page -= 1
     mapped.judge(work, row)
     return True

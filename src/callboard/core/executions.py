@@ -131,7 +131,8 @@ def start(step: Step, row: Node) -> None:
     row.derived = False
     if row.mapped is not None:
         step.move(row, RUNNING)
-        row.mapped.due = row.id not in step.run.graph.overs
+        if row.id not in step.run.graph.overs:
+            step.page_due(row)
         return
     row.attempt += 1
     if task.reads and row.read is None:

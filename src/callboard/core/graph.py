@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import product
 from typing import NamedTuple
 
-from callboard.core.plan import AllOf, AnyOf, Condition, Count, EventIs, Plan, Probe, TaskIs
+from callboard.core.plan import AllOf, AnyOf, Condition, Count, EventIs, Plan, Probe, Task, TaskIs
 from callboard.core.status import Status
 from callboard.errors import InvalidPlan
 
@@ -44,8 +44,8 @@ class Graph:
     """`parents[n]` and `children[n]` are (node, kind of need) pairs; the rest is indexed by node, key or rule."""
 
     __slots__ = (
-        "branches", "by_key", "by_rule", "by_task", "children", "names", "of_node", "order", "overs", "parents", "plan",
-        "roots", "ruled", "twins", "watched",
+        "branches", "by_key", "by_rule", "by_task", "children", "limits", "mapped", "names", "of_node", "order",
+        "overs", "parents", "plan", "roots", "ruled", "twins", "watched",
     )  # fmt: skip
 
     def __init__(self, plan: Plan) -> None:
@@ -59,6 +59,8 @@ class Graph:
         self.children: list[tuple[tuple[int, int], ...] | list[tuple[int, int]]] = [()] * len(plan.tasks)
         self.overs: dict[int, int] = {}  # node → the mapped task whose list it goes over
         self.twins: dict[int, list[int]] = {}  # mapped task → those that go over it item by item
+        self.mapped = [node for node, task in enumerate(plan.tasks) if task.map]
+        self.limits = [_limits(plan, task) for task in plan.tasks]
         self._edges()
         self.order = _in_order(self)  # every task after its needs
         self.branches: list[Branch] = []
@@ -141,6 +143,15 @@ class Graph:
         for key in branch.keys:
             self.by_key.setdefault(key, []).append(number)
         return number
+
+
+def _limits(plan: Plan, task: Task) -> tuple[str, ...]:
+    """The limits an attempt of a task (or of its items) takes: none for groups and child runs."""
+    if task.child or task.executor == "group":
+        return ()
+    if "run" in plan.limits and "run" not in task.limits:
+        return (*task.limits, "run")
+    return task.limits
 
 
 def _status(name: str) -> Status:

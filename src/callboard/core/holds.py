@@ -69,8 +69,5 @@ def _lift(work: Step, *holds: str) -> bool:
             assert row.task.every is not None
             if row.task.every.misfire == "last":
                 tick(work, row)
-    work.queued.extend(sorted((run.nodes[n] for n in run.queued), key=lambda row: row.began))
-    for row in run.nodes[: len(run.plan.tasks)]:
-        if row.mapped is not None and row.mapped.due:
-            work.moved[row.id] = row
+    work.queued.extend(run.ready())
     return True

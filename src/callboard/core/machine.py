@@ -37,6 +37,15 @@ def step(
     work = Step(run, now, admission)
     last = len(facts) - 1
     for number, fact in enumerate(facts):
+        take(work, fact, drained and number == last)
+    if not facts:
+        take(work, None, drained)
+    return decide(work)
+
+
+def take(work: Step, fact: f.Fact | None, last: bool) -> None:
+    """Take one fact to its end, or see what has become ready without one."""
+    if fact is not None:
         try:
             taken = HANDLERS[type(fact)](work, fact)
         except No as refusal:
@@ -46,13 +55,11 @@ def step(
             work.decision.journal.append(f.encode(fact))
             work.waves.clear()
             work.looped.clear()
-        settle(work, drained and number == last)
-    if not facts:
-        settle(work, drained)
-    return _decide(work)
+    settle(work, last)
 
 
-def _decide(work: Step) -> Decision:
+def decide(work: Step) -> Decision:
+    """All that a step has moved, as rows and orders."""
     decision, run = work.decision, work.run
     for row in work.moved.values():
         write(work, row)

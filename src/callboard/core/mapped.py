@@ -27,9 +27,9 @@ def list_of(row: Node) -> Mapped:
 
 
 def ask(step: Step, row: Node) -> None:
-    """Ask for the page that is due, unless something holds the run."""
+    """Admission picked it: ask for the page that is due, if it still is."""
     mapped = list_of(row)
-    if mapped.due and row.status is RUNNING and step.run.acting and not step.run.holds:
+    if mapped.due and row.status is RUNNING:
         step.order_list(row)
         step.moved[row.id] = row
 
@@ -113,9 +113,8 @@ def judge(step: Step, row: Node) -> None:
         if mapped.due or (row.id not in run.graph.overs and not mapped.page):
             return
         if mapped.more and not mapped.lost:
-            mapped.due, mapped.more = True, False
-            step.moved[row.id] = row
-            return
+            mapped.more = False
+            return step.page_due(row)
         over = run.graph.overs.get(row.id)
         if over is not None and run.nodes[over].is_open:
             return

@@ -35,7 +35,7 @@ def _why_queued(run: Run, row: Node, admission: Admission | None) -> str:
             return hold
     if admission is None:
         return "no engine"
-    limit = admission.blocking(run, run.limits_of(row))
+    limit = admission.blocking(run, row.limits)
     return f"limit {limit}" if limit else "next step"
 
 

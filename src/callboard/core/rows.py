@@ -9,16 +9,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from callboard.core.counting import listing, needs, totals
 from callboard.core.deadline import Deadline
 from callboard.core.facts import Heard
-from callboard.core.graph import OPTIONAL, Graph
 from callboard.core.run import BranchState, Node, Run
-from callboard.core.status import FAILED, INIT, QUEUED, RUNNING, SKIPPED, STOPPED, SUCCESS, Status
-from callboard.core.step import MEETS, Step, encode
+from callboard.core.status import INIT, QUEUED, RUNNING, Status
+from callboard.core.step import Step, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from callboard.core.graph import Graph
     from callboard.core.plan import Plan
 
 
@@ -159,45 +160,23 @@ def _derive(run: Run) -> None:
     tasks = len(run.plan.tasks)
     for state in run.branches:
         run.counter = max(run.counter, state.fired)
-    for row in run.nodes:
-        if row.parent < 0 and row.fired > run.counter:
+    for row in run.nodes[:tasks]:
+        if row.fired > run.counter:
             run.counter = row.fired
-    for item in run.nodes[tasks:]:
-        _count_item(run, item)
-    run.hopeful = 0
+        if row.mapped is not None:
+            row.mapped.open, row.mapped.good, row.mapped.failed = listing(run, row.mapped.items)
     for node in run.graph.order:
-        recount(run, run.nodes[node])
-    if run.status is RUNNING and run.acting:
+        _recount(run, run.nodes[node])
+    if run.acting:
         _queue_first(run)
-    for row in run.nodes:
-        _count_row(run, row)
-    run.hopeful = sum(1 for row in run.nodes[:tasks] if not row.number and row.may)
+    _total(run)
 
 
-def recount(run: Run, row: Node) -> None:
+def _recount(run: Run, row: Node) -> None:
     """The counters of one task from those of its needs, which are counted already."""
-    waiting = movers = broken = up_began = 0
-    for parent, kind in run.graph.parents[row.id]:
-        above = run.nodes[parent]
-        met = above.meets & MEETS[kind]
-        waiting += not met
-        movers += above.may
-        broken += kind != OPTIONAL and not met and not above.may
-        up_began = max(up_began, above.began)
-    row.waiting, row.movers, row.broken, row.up_began = waiting, movers, broken, up_began
+    row.waiting, row.movers, row.broken, row.up_began = needs(run, row)
     row.may = row.is_open or row.next is not None or Step.possible(run, row)
     row.meets = Step.meets(row, row.may)
-
-
-def _count_item(run: Run, item: Node) -> None:
-    mapped = run.nodes[item.parent].mapped
-    assert mapped is not None
-    if item.id not in mapped.items:
-        return
-    mapped.open += item.is_open
-    mapped.good += item.status is SUCCESS or item.status is SKIPPED
-    if item.status is FAILED:
-        mapped.failed.add(item.id)
 
 
 def _queue_first(run: Run) -> None:
@@ -227,20 +206,7 @@ def _queue(run: Run, row: Node) -> None:
             row.combination = run.latest(row.id)
 
 
-def _count_row(run: Run, row: Node) -> None:
-    if row.is_open:
-        run.open += 1
-        if row.status is QUEUED:
-            run.queued.add(row.id)
-        if row.hold:
-            run.held.add(row.id)
-        if row.at_work:
-            run.at_work += 1
-            for name in run.limits_of(row):
-                if name in run.plan.limits:
-                    run.used[name] = run.used.get(name, 0) + 1
-    elif row.parent < 0:
-        if row.status is STOPPED:
-            run.stops.add(row.id)
-        elif row.status is FAILED and row.task.critical and not row.handled:
-            run.failures.add(row.id)
+def _total(run: Run) -> None:
+    found = totals(run)
+    run.open, run.at_work, run.held, run.queued = found.open, found.at_work, found.held, found.queued
+    run.failures, run.stops, run.hopeful, run.used = found.failures, found.stops, found.hopeful, found.used

@@ -48,13 +48,16 @@ class Node:
 
     __slots__ = (
         "at", "attempt", "began", "broken", "combination", "current", "derived", "draft", "early", "fired", "fresh",
-        "handled", "hold", "id", "judged", "key", "losses", "mapped", "may", "meets", "missed", "movers", "next",
-        "note", "number", "parent", "read", "reason", "revision", "rounds", "stale", "status", "task", "tick",
+        "handled", "hold", "id", "judged", "key", "limits", "losses", "mapped", "may", "meets", "missed", "movers",
+        "next", "note", "number", "parent", "read", "reason", "revision", "rounds", "stale", "status", "task", "tick",
         "tries", "up_began", "waiting", "wake", "wake_what",
     )  # fmt: skip
 
-    def __init__(self, id: int, task: Task, parent: int = -1, key: str | None = None) -> None:
+    def __init__(
+        self, id: int, task: Task, limits: tuple[str, ...] = (), parent: int = -1, key: str | None = None
+    ) -> None:
         self.id, self.task, self.parent, self.key = id, task, parent, key
+        self.limits = limits  # what an attempt of it takes
         self.status: Status = INIT
         self.at = 0.0  # wall time of the last change of status
         self.number = 0  # the n-th execution; 0: never began
@@ -126,7 +129,7 @@ class Run:
     """One durable execution of a plan, as the machine sees it."""
 
     __slots__ = (
-        "_graph", "at_work", "branches", "cancelling", "changed", "counter", "documents", "ended_partly", "events",
+        "_graph", "at_work", "branches", "cancelling", "changed", "counter", "documents", "events",
         "failing", "failures", "heard", "held", "holds", "hopeful", "id", "nodes", "number", "open", "pending",
         "plan", "probing", "queued", "status", "stops", "used",
     )  # fmt: skip
@@ -135,7 +138,8 @@ class Run:
         self.number, self.id, self.plan = number, id, plan
         self._graph = graph or Graph(plan)
         self.status: Status = INIT
-        self.nodes = [Node(n, task) for n, task in enumerate(plan.tasks)]
+        limits = self._graph.limits
+        self.nodes = [Node(n, task, () if task.map else limits[n]) for n, task in enumerate(plan.tasks)]
         self.branches = [BranchState() for _ in self._graph.branches]
         self.holds: set[str] = set()  # paused | budget | interrupted
         self.cancelling = False
@@ -197,7 +201,7 @@ class Run:
         """A new row for the item `key` of a mapped task."""
         owner = self.nodes[parent]
         assert owner.mapped is not None
-        item = Node(len(self.nodes), owner.task, parent, key)
+        item = Node(len(self.nodes), owner.task, self._graph.limits[parent], parent, key)
         self.nodes.append(item)
         owner.mapped.index[key] = item.id
         return item
@@ -233,11 +237,9 @@ class Run:
                 found.setdefault(parent, (parent, above.number, above.revision))
         return tuple(found.values())
 
-    def limits_of(self, row: Node) -> tuple[str, ...]:
-        """The limits an attempt of this node takes: none for mapped tasks, groups and child runs."""
-        task = row.task
-        if row.mapped is not None or task.child or task.executor == "group":
-            return ()
-        if "run" in self.plan.limits and "run" not in task.limits:
-            return (*task.limits, "run")
-        return task.limits
+    def ready(self) -> list[Node]:
+        """What would start if nothing held it, the oldest first; then the mapped tasks with a page to ask for."""
+        nodes = self.nodes
+        waiting = sorted((nodes[n] for n in self.queued), key=lambda row: row.began)
+        mapped = (nodes[n] for n in self._graph.mapped)
+        return waiting + [row for row in mapped if row.mapped is not None and row.mapped.due]

@@ -76,7 +76,6 @@ class Step:
         "orders",
         "queued",
         "run",
-        "started",
         "starts",
         "state_moved",
         "stops",
@@ -175,7 +174,7 @@ class Step:
     def release(self, row: Node) -> None:
         """Give back the limits of what is no longer at work."""
         run = self.run
-        names = run.limits_of(row)
+        names = row.limits
         for name in names:
             if name in run.plan.limits:
                 run.used[name] = run.used.get(name, 0) - 1
@@ -293,6 +292,13 @@ class Step:
         self.starts[row.id] = len(self.orders)
         self.orders.append(Start(row.id, row.number, row.attempt))
         self.begun += 1
+
+    def page_due(self, row: Node) -> None:
+        """The next page of a list waits to be asked for, as a start does."""
+        assert row.mapped is not None
+        row.mapped.due = True
+        self.moved[row.id] = row
+        self.queued.append(row)
 
     def order_list(self, row: Node) -> None:
         assert row.mapped is not None

@@ -158,16 +158,18 @@ def _stops_the_run(work: Step, row: Node) -> bool:
     return run.plan.on_failure == "stop" and run.acting and row.status is FAILED and row.id in run.failures
 
 
+def _may_start(work: Step) -> bool:
+    return work.admission is not None and work.run.acting and not work.run.holds
+
+
 def _admit(work: Step) -> bool:
     """Start what may start; whether anything did."""
     run, admission = work.run, work.admission
-    if admission is None or not run.acting or run.holds:
+    if admission is None or not _may_start(work):
         return False
     for row in work.queued:
-        if row.status is QUEUED:
+        if row.status is QUEUED or (row.mapped is not None and row.mapped.due):
             admission.offer(run, row)
-    for row in [row for row in work.moved.values() if row.mapped is not None and row.mapped.due]:
-        mapped.ask(work, row)
     picked = admission.pick(run, work.now, work_left(work))
     if not picked:
         return False
@@ -186,6 +188,8 @@ def start_all(work: Step, picked: Sequence[int]) -> None:
         row = work.run.nodes[node]
         if row.status is QUEUED:
             start(work, row)
+        else:
+            mapped.ask(work, row)
 
 
 def _show_queued(work: Step) -> bool:
@@ -194,4 +198,6 @@ def _show_queued(work: Step) -> bool:
     for row in queued:
         if row.status is QUEUED and row.id in work.run.graph.watched:
             work.triggers.append((row.id, QUEUED, None))
+    if work.triggers and _may_start(work):
+        work.decision.journal.append(encode(Admitted(())))  # a replay must let it wait at this very point
     return bool(work.triggers)
