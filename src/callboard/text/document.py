@@ -52,6 +52,7 @@ class Place(NamedTuple):
     column: int
     style: str = ""
     raw: str | None = None  # of unquoted scalars
+    indent: int = 0  # columns before the text: of the first line, and in a block (`|`) of every line
 
     @property
     def first_line(self) -> int:
@@ -292,12 +293,20 @@ class _Reader:
         mark, is_plain = event.start_mark, event.implicit[0]
         text = self._text(event)
         style = "" if is_plain else _style(self.lines[mark.line][mark.column : mark.column + 1])
-        self.places[path] = Place(mark.line + 1, mark.column + 1, style, text if is_plain else None)
+        indent = self._indent(mark.line) if style in ("|", ">") else mark.column + len(style)
+        self.places[path] = Place(mark.line + 1, mark.column + 1, style, text if is_plain else None, indent)
         if not is_plain:
             return text
         if _NO_NUMBER.fullmatch(text):
             raise self.lines.fault(f"{text} is no number that JSON has", mark, "quote it to keep it text")
         return plain(text)
+
+    def _indent(self, header: int) -> int:
+        """Columns before a block's text: those of its first line that has any."""
+        for line in range(header + 1, header + 50):
+            if stripped := self.lines[line].lstrip(" "):
+                return len(self.lines[line]) - len(stripped)
+        return 0
 
     def _text(self, event: Any) -> str:
         text: str = event.value

@@ -76,6 +76,7 @@ class Compiled(NamedTuple):
     name: str  # what people call it: prompt of step 'analyzer'
     file: str
     line: int  # of the file, on which the text begins
+    indent: int  # columns of the file before the text
     program: Any  # None for a text without any template in it
 
     @property
@@ -99,20 +100,28 @@ class Compiled(NamedTuple):
         try:
             return _collect(self.program.template.root_render_func(context), limit)
         except jinja2.UndefinedError as error:
-            what, fix = self._undefined(error, namespace)
-            raise self.fault(what, _line(self.program.template, error), fix=fix) from None
+            what, fix, written = self._undefined(error, namespace)
+            raise self.fault(what, _line(self.program.template, error), fix=fix, written=written) from None
         except RecursionError:
             raise self.fault("it nests too deeply") from None
         except Exception as error:
             what = str(error) if isinstance(error, CallboardError) else f"{error} ({type(error).__name__})"
             raise self.fault(what[:300], _line(self.program.template, error)) from None
 
-    def fault(self, what: str, line: int = 1, *, fix: str = "") -> InvalidFile:
-        """The error to raise about this template; `line` counts inside its text."""
+    def fault(self, what: str, line: int = 1, *, written: str = "", fix: str = "") -> InvalidFile:
+        """The error to raise about this template; `line` counts inside its text, `written` is what stands there."""
         where = f"{self.name}: " if self.name and self.name != self.file else ""
-        return InvalidFile(where + what, file=self.file or self.name, line=self.line + line - 1, fix=fix)
+        lines = self.text.split("\n", line)
+        found = lines[line - 1].find(written or "{") if line <= len(lines) else -1
+        return InvalidFile(
+            where + what,
+            file=self.file or self.name,
+            line=self.line + line - 1,
+            column=self.indent + max(found, 0) + 1,
+            fix=fix or "templates are Jinja2 over data: {{ name }}, {% if … %}…{% endif %}, {{ name|filter }}",
+        )
 
-    def _undefined(self, error: Exception, namespace: Mapping[str, Any]) -> tuple[str, str]:
+    def _undefined(self, error: Exception, namespace: Mapping[str, Any]) -> tuple[str, str, str]:
         """What is missing: found by looking the static names up again, because the error knows only the last part."""
         for use in self.uses:
             known: Any = namespace
@@ -122,9 +131,9 @@ class Compiled(NamedTuple):
                 inner = find(known, part)
                 if inner is MISSING:
                     near = close(part, [key for key in known if isinstance(key, str)])
-                    return f"{use.written[:80]!r} is not defined{near}", undefined_fix(part, known)
+                    return f"{use.written[:80]!r} is not defined{near}", undefined_fix(part, known), use.written
                 known = inner
-        return f"{error}"[:300], "give it a value, or write x|default('')"
+        return f"{error}"[:300], "give it a value, or write x|default('')", ""
 
 
 def undefined_fix(name: str, known: Iterable[object]) -> str:
@@ -134,17 +143,18 @@ def undefined_fix(name: str, known: Iterable[object]) -> str:
     return f"{spaced}known here: {listed}"
 
 
-def compile(text: str, *, name: str = "", file: str = "", line: int = 1) -> Compiled:
+def compile(text: str, *, name: str = "", file: str = "", line: int = 1, indent: int = 0) -> Compiled:
     """Check and compile a template; cached by its text.
 
-    `name` is what people call it, `file` and `line` say where its text begins. Raises InvalidFile.
+    `name` is what people call it; `file`, `line` and `indent` (columns before it) say where its text begins.
+    Raises InvalidFile.
     """
     if not _DELIMITER.search(text):
-        return Compiled(text, name, file, line, None)
+        return Compiled(text, name, file, line, indent, None)
     made = _build(text) if len(text) > 1 << 16 else _program(text)
     if isinstance(made, _Fault):
-        raise Compiled(text, name, file, line, None).fault(made.what, made.line, fix=made.fix)
-    return Compiled(text, name, file, line, made)
+        raise Compiled(text, name, file, line, indent, None).fault(made.what, made.line, fix=made.fix)
+    return Compiled(text, name, file, line, indent, made)
 
 
 def is_template(text: object) -> bool:
@@ -161,16 +171,6 @@ def fill(value: Any, namespace: Mapping[str, Any], *, name: str = "", limit: int
     if isinstance(value, (list, tuple)):
         return [fill(one, namespace, name=f"{name}[{index}]", limit=limit) for index, one in enumerate(value)]
     return value
-
-
-def uses_in(value: Any, *, name: str = "", file: str = "", line: int = 1) -> Iterator[tuple[Compiled, Use]]:
-    """Every use of a variable in any text of `value`. Raises InvalidFile for a template that does not compile."""
-    if isinstance(value, str):
-        made = compile(value, name=name, file=file, line=line)
-        yield from ((made, use) for use in made.uses)
-    elif isinstance(value, (Mapping, list, tuple)):
-        for one in value.values() if isinstance(value, Mapping) else value:
-            yield from uses_in(one, name=name, file=file, line=line)
 
 
 def condition(text: str) -> str:
