@@ -202,6 +202,13 @@ def test_a_status_is_a_text_that_people_can_read(pm: ProductionManager, status: 
         pm.set_status(id, status)
 
 
+def test_nothing_can_be_changed_where_nothing_stands(pm: ProductionManager, tmp_path: Path) -> None:
+    for call in (pm.get_instance, pm.delete_instance, lambda id: pm.set_status(id, "done")):
+        with pytest.raises(NotFound):
+            call(1)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_is_listed_and_nothing_made_where_nothing_stands(pm: ProductionManager, tmp_path: Path) -> None:
     table = pm.list_instances()
     assert (len(table), table.shape) == (0, (0, 7))
@@ -352,6 +359,15 @@ def test_what_people_typed_into_the_index_stays(pm: ProductionManager) -> None:
     assert first.endswith(",path,mood")
     assert second.startswith("00001,p_00001,") and ",on tour," in second and second.endswith(",good")
     assert third.endswith("p_00002,")
+
+
+def test_a_time_that_a_person_made_unreadable_is_put_right(pm: ProductionManager) -> None:
+    pm.create_instance()
+    text = index_of(pm).read_text()
+    index_of(pm).write_text(text.replace(pm.get_instance(1).updated_at, "21.11.2026"))
+    assert pm.update_productions()["updated"] == 1
+    assert pm.get_instance(1).created_at == "21.11.2026"
+    assert pm.get_instance(1).updated_at.endswith("+00:00")
 
 
 @pytest.mark.parametrize("name", ["../../outside", "/etc", "settings", "..", "a\0b"])
