@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,12 +25,20 @@ SLOW = 0.010
 SHORT_AGAIN = 8
 
 
+class _Result(NamedTuple):
+    done: bool  # False: another writer has the lock, nothing was tried
+    error: BaseException | None
+    seconds: float
+
+
 class Committer:
     """Owns the thread in which an engine's store is written when it is slow."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._loop = asyncio.get_running_loop()
+        # a store that can say "another writer is at it" is not waited for on the loop
+        self._here: Callable[[Sequence[Write]], bool | None] = getattr(store, "try_commit", store.commit)
         self._thread = ThreadPoolExecutor(1, "callboard-store")
         self._in_thread = 0  # short commits still to be seen there before the loop takes over
         self.flying = False
@@ -38,16 +46,17 @@ class Committer:
     def commit(self, writes: Sequence[Write], then: Callable[[BaseException | None], None]) -> None:
         """Commit and call `then` on the loop: at once when the commit ran here, else when the thread is done."""
         assert not self.flying
-        if self._in_thread:
-            self.flying = True
-            self._thread.submit(self._timed, writes).add_done_callback(
-                lambda future: self._loop.call_soon_threadsafe(self._landed, future.result(), then)
-            )
-            return
-        error, took = self._timed(writes)
-        if took > SLOW:
-            self._in_thread = SHORT_AGAIN
-        then(error)
+        if not self._in_thread:
+            result = _timed(self._here, writes)
+            if result.seconds > SLOW or not result.done:
+                self._in_thread = SHORT_AGAIN
+            if result.done:
+                then(result.error)
+                return
+        self.flying = True
+        self._thread.submit(_timed, self._store.commit, writes).add_done_callback(
+            lambda future: self._loop.call_soon_threadsafe(self._landed, future.result(), then)
+        )
 
     async def aside(self, call: Callable[..., T], *args: object) -> T:
         """Call something of the store that blocks, in the thread, in turn with the commits there."""
@@ -56,15 +65,16 @@ class Committer:
     def close(self) -> None:
         self._thread.shutdown(wait=True)
 
-    def _timed(self, writes: Sequence[Write]) -> tuple[BaseException | None, float]:
-        began = time.perf_counter()
-        try:
-            self._store.commit(writes)
-        except Exception as error:
-            return error, time.perf_counter() - began
-        return None, time.perf_counter() - began
-
-    def _landed(self, result: tuple[BaseException | None, float], then: Callable[[BaseException | None], None]) -> None:
+    def _landed(self, result: _Result, then: Callable[[BaseException | None], None]) -> None:
         self.flying = False
-        self._in_thread = self._in_thread - 1 if result[1] < SLOW else SHORT_AGAIN
-        then(result[0])
+        self._in_thread = self._in_thread - 1 if result.seconds < SLOW else SHORT_AGAIN
+        then(result.error)
+
+
+def _timed(commit: Callable[[Sequence[Write]], bool | None], writes: Sequence[Write]) -> _Result:
+    began = time.perf_counter()
+    try:
+        done = commit(writes)
+    except Exception as error:
+        return _Result(True, error, time.perf_counter() - began)
+    return _Result(done is not False, None, time.perf_counter() - began)

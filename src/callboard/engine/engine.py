@@ -79,6 +79,7 @@ class Engine:
         self.runs: Mapping[int, Held] = parts.runs
         self._capacity, self._put_document, self._folder = dict(capacity or {}), put_document, folder
         self._serve, self._project, self._probe = serve, project, probe
+        self.owner = owner
         self._watchers: list[Watcher] = []
 
     # ── life ────────────────────────────────────────────────────────────────────────────────────────────
