@@ -15,6 +15,7 @@ import asyncio
 import json
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,8 +86,9 @@ class Recorder:
         committed.set_result(None)
 
 
-async def no_op() -> None:
+async def no_op() -> Any:
     """The work of every task."""
+    return None
 
 
 async def _task(recorder: Recorder, id: int) -> None:
@@ -152,12 +154,13 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     arguments.add_argument("--directory", type=Path, help="where to write; must be on the disk that counts")
     directory = arguments.parse_args().directory
-    for name, tasks, work in (
-        ("fan-out of 10,000", 10_000, lambda: fanout(10_000, directory)),
-        ("chain of 1,000", 1_000, lambda: chain(1_000, directory)),
-        ("1,000 runs of 10", 10_000, lambda: runs(1_000, 10, directory)),
-        ("1,000 runs of chains of 10", 10_000, lambda: runs(1_000, 10, directory, chained=True)),
-    ):
+    shapes = (
+        ("fan-out of 10,000", 10_000, partial(fanout, 10_000, directory)),
+        ("chain of 1,000", 1_000, partial(chain, 1_000, directory)),
+        ("1,000 runs of 10", 10_000, partial(runs, 1_000, 10, directory)),
+        ("1,000 runs of chains of 10", 10_000, partial(runs, 1_000, 10, directory, chained=True)),
+    )
+    for name, tasks, work in shapes:
         seconds = sorted(work() for _ in range(5))[2]
         print(f"{name:28} {seconds:7.3f} s  {tasks / seconds:9,.0f} tasks/s")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from callboard.core.facts import Heard, encode
 from callboard.errors import NotJson, StoreDamaged, StoreRefused
-from callboard.store import chain, packing, strict
+from callboard.store import chain, packing
 from callboard.store.sql import gate, sqlite
 
 MOUNTS = """\
@@ -91,11 +91,6 @@ json_values = st.recursive(
 def test_facts_come_back_to_the_letter(values: list[object]) -> None:
     facts = [encode(Heard("key", 1, value)) for value in values]
     assert chain.decode(chain.encode(facts)) == facts
-
-
-@given(json_values)
-def test_strict_json_takes_all_json(value: object) -> None:
-    assert strict.check(strict.encode(value), "it") == value
 
 
 def test_a_fact_with_a_line_break_is_refused() -> None:

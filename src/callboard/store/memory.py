@@ -17,9 +17,10 @@ from callboard.core.facts import encode as encode_fact
 from callboard.core.plan import digest
 from callboard.errors import Conflict, FenceLost, NotFound, UsageError
 from callboard.ports import Call, Json, Letter, Owner, Record, RunRow, RunRows, Write
-from callboard.store import chain, names, strict
+from callboard.store import chain, strict
 from callboard.store.content import MemoryContent
 from callboard.store.packing import pack, unpack
+from callboard.text.names import identifier, title
 
 Row: TypeAlias = tuple[Any, ...]
 Saved: TypeAlias = Callable[[Mapping[str, Any]], None]
@@ -48,20 +49,50 @@ class _Run:
         self.logs: list[Row] = []
 
 
-class MemoryStore:
+class MemoryRecords:
+    """The port `Records` in a dict; a removed record keeps its revision, so a late writer is refused."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._records: dict[tuple[str, str], tuple[int, str | None]] = {}
+
+    def read(self, kind: str, id: str) -> Record | None:
+        revision, text = self._records.get((kind, id), (0, None))
+        return None if text is None else Record(kind, id, revision, json.loads(text))
+
+    def write(self, kind: str, id: str, value: Json, *, revision: int) -> Record:
+        text = strict.encode(value, f"{kind} {id}")
+        return Record(kind, id, self._set(kind, id, text, revision), json.loads(text))
+
+    def remove(self, kind: str, id: str, *, revision: int) -> None:
+        self._set(kind, id, None, revision)
+
+    def list(self, kind: str) -> Sequence[Record]:
+        found = (self.read(*key) for key in sorted(self._records) if key[0] == kind)
+        return [record for record in found if record is not None]
+
+    def _set(self, kind: str, id: str, text: str | None, revision: int) -> int:
+        with self._lock:
+            latest, there = self._records.get((kind, id), (0, None))
+            if revision != (0 if there is None else latest) or (text is None and there is None):
+                raise Conflict(f"{kind} {id} was changed by someone else; revision {revision} is not the latest")
+            self._records[kind, id] = (latest + 1, text)
+            return latest + 1
+
+
+class MemoryStore(MemoryRecords):
     """The ports `Store` and `Records` in dicts. `saves` are the registered writes by name: functions of their
     parameters; one that raises is the end of its batch, of which nothing is recorded then."""
 
     def __init__(self, *, saves: Mapping[str, Saved] | None = None) -> None:
+        super().__init__()
         self.content = MemoryContent()
-        self._lock = threading.RLock()
         self._saves = dict(saves or {})
         self._runs: dict[int, _Run] = {}
         self._numbers: dict[str, int] = {}
         self._plans: dict[str, str] = {}
         self._ledger: dict[str, Call] = {}
         self._events: list[tuple[int, str, str, str, str, str, float]] = []
-        self._records: dict[tuple[str, str], tuple[int, str | None]] = {}
         self._ours: set[str] = set()
         self._letters = self._version = 0
 
@@ -258,31 +289,6 @@ class MemoryStore:
         logs = self._runs[run].logs if run in self._runs else []
         return [row for row in logs if node in (None, row[0])][-most:]
 
-    # ── records ─────────────────────────────────────────────────────────────────────────────────────────
-
-    def read(self, kind: str, id: str) -> Record | None:
-        revision, text = self._records.get((kind, id), (0, None))
-        return None if text is None else Record(kind, id, revision, json.loads(text))
-
-    def write(self, kind: str, id: str, value: Json, *, revision: int) -> Record:
-        text = strict.encode(value, f"{kind} {id}")
-        return Record(kind, id, self._set(kind, id, text, revision), json.loads(text))
-
-    def remove(self, kind: str, id: str, *, revision: int) -> None:
-        self._set(kind, id, None, revision)
-
-    def list(self, kind: str) -> Sequence[Record]:
-        found = (self.read(*key) for key in sorted(self._records) if key[0] == kind)
-        return [record for record in found if record is not None]
-
-    def _set(self, kind: str, id: str, text: str | None, revision: int) -> int:
-        with self._lock:
-            latest, there = self._records.get((kind, id), (0, None))
-            if revision != (0 if there is None else latest) or (text is None and there is None):
-                raise Conflict(f"{kind} {id} was changed by someone else; revision {revision} is not the latest")
-            self._records[kind, id] = (latest + 1, text)
-            return latest + 1
-
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────
 
     def _of(self, run: int) -> _Run:
@@ -356,8 +362,9 @@ class MemoryStore:
 
     def _check_new(self, run: NewRun) -> None:
         id, name, plan, params, *_ = run
-        names.check_id(id)
-        names.check_name(name)
+        identifier(id)
+        if name:
+            title(name)
         strict.check(params, f"the parameters of run {id}")
         number = self._numbers.get(id)
         if number is not None:

@@ -6,14 +6,11 @@ what makes a batch cheap.
 
 from __future__ import annotations
 
+from callboard.core.executions import pack as pack
+
 MOST_RUNS = (1 << 23) - 1
 MOST_NODES = 1 << 20
 _LOW = MOST_NODES - 1
-
-
-def pack(run: int, node: int, number: int) -> int:
-    """The id of an execution."""
-    return run << 40 | node << 20 | number
 
 
 def unpack(id: int) -> tuple[int, int, int]:

@@ -1,44 +1,32 @@
-"""Strict JSON: what both stores accept, and how they say no.
+"""What the stores refuse to record, said in words that name it.
 
-Python's own encoder writes NaN, keeps lone surrogates and silently turns the key 1 into "1"; SQLite's parser
-reads a dialect with comments and NaN. All of that would come back as something else, so it is refused here.
-There is no fallback serialiser.
+Strictness itself is `callboard.text.strict`; here stands what is particular to recorded texts: an outcome is an
+object, a reason is never worth a failed commit, and the error says whose text it was.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from typing import Any, NoReturn
+from typing import Any
 
 from callboard.errors import NotJson
 from callboard.store.packing import unpack
-
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_SURROGATE = re.compile("[\ud800-\udfff]")
+from callboard.text import strict
 
 
-def encode(value: Any, what: str = "a value") -> str:
-    """Compact JSON text of `value`. Raises NotJson, naming `what` and the type that is no JSON."""
-    _check(value, what)
+def encode(value: Any, what: str) -> str:
+    """Compact JSON text of `value`. Raises NotJson, naming `what` and the place in it."""
     try:
-        text = _encode(value)
-        text.encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise NotJson(f"{what} is not strict JSON: {error}") from error
-    return text
+        return strict.encode(value)
+    except NotJson as error:
+        raise NotJson(f"{what}: {error}") from error
 
 
 def check(text: str, what: str) -> Any:
     """Parse a JSON text. Raises NotJson for what only a lenient parser would take."""
     try:
-        value = json.loads(text, parse_constant=_no_constant)
-        if "\\u" in text:
-            _no_surrogate(value)
-        text.encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise NotJson(f"{what} is not strict JSON: {error}") from error
-    return value
+        return strict.decode(text)
+    except NotJson as error:
+        raise NotJson(f"{what}: {error}") from error
 
 
 def check_outcome(text: str, what: str) -> None:
@@ -47,31 +35,8 @@ def check_outcome(text: str, what: str) -> None:
         raise NotJson(f"{what} is not a JSON object")
 
 
-def _check(value: Any, what: str) -> None:
-    """Walk the containers only: the encoder itself finds every other fault."""
-    open_ = [value]
-    while open_:
-        one = open_.pop()
-        if isinstance(one, dict):
-            for key in one:
-                if not isinstance(key, str):
-                    raise NotJson(f"{what} has the key {key!r} of type {type(key).__name__}; JSON keys are text")
-            open_.extend(one.values())
-        elif isinstance(one, list | tuple):
-            open_.extend(one)
-
-
-def _no_surrogate(value: Any) -> None:
-    if _SURROGATE.search(_encode(value)):
-        raise ValueError("a lone surrogate")
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
-
-
 def plain(text: str) -> str:
-    """Text for people (a reason, a log line) with lone surrogates replaced: it is never worth a failed commit."""
+    """Text for people (a reason, a log line) with lone surrogates replaced."""
     return text.encode(errors="replace").decode()
 
 

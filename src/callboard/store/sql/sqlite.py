@@ -18,7 +18,7 @@ from callboard.core.facts import encode as encode_fact
 from callboard.core.plan import digest
 from callboard.errors import Conflict, FenceLost, NotFound, StoreError, UsageError
 from callboard.ports import Json, Owner, RunRow, Write
-from callboard.store import chain, names, strict
+from callboard.store import chain, strict
 from callboard.store.content import Content
 from callboard.store.packing import unpack
 from callboard.store.sql import batch as batches
@@ -26,6 +26,7 @@ from callboard.store.sql import queries as q
 from callboard.store.sql.database import translated
 from callboard.store.sql.reading import Reading, run_row
 from callboard.store.sql.records import RecordTable
+from callboard.text.names import identifier, title
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -217,8 +218,9 @@ class SQLiteStore(Reading, RecordTable):
 def _create_run(
     writer: apsw.Connection, id: str, name: str, plan: str, params: str, face: str, at: float, parent: int | None
 ) -> RunRow:
-    names.check_id(id)
-    names.check_name(name)
+    identifier(id)
+    if name:
+        title(name)
     hash = digest(plan)
     there = writer.execute(q.RUN_BY_ID, (id,)).fetchall()
     if not there:
