@@ -24,7 +24,7 @@ LONGEST = 8 << 20  # bytes of a line from a child
 
 encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
-_CARRIED = {
+_CARRIED: dict[str, type[CallboardError]] = {
     name: kind
     for name, kind in vars(errors).items()
     if isinstance(kind, type)

@@ -6,21 +6,15 @@ lists items of its own receives its item. A skipped step has no outcome, so the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from callboard.executors.values import text_of
+from callboard.text.filters import Named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from callboard.ports import Json, Work
-
-
-class Named(dict[str, Any]):
-    """A mapping whose text form is its name: `{{production}}_{{id}}` and `{{production.instance_dir}}` both work."""
-
-    def __str__(self) -> str:
-        return str(self.get("name", ""))
 
 
 def incoming(work: Work) -> Json:
@@ -79,19 +73,18 @@ _FILE = frozenset(file_item("."))
 
 
 def namespace(work: Work) -> dict[str, Json]:
-    """All names of a template for this work; plain JSON values, `production` with a text form besides."""
+    """All names of a template for this work; plain JSON values, `production` with a text form besides.
+
+    What a run does not have (a production, an item) is not a name at all, so that using it is an error.
+    """
     params = work.params
-    production = params.get("production")
-    return {
+    names: dict[str, Json] = {
         "pipe": _pipe(work),
-        "production": Named(production) if production else None,
-        "id": params.get("id"),
-        "genre": params.get("genre"),
-        "no": params.get("no"),
         "input": params.get("input", ""),
         "vars": {**work.settings.get("vars", {}), **params.get("vars", {})},
         "env": params.get("env", {}),
         "now": params.get("now", ""),
+        "note": work.inputs.get("note", ""),
         "run": {
             "id": work.attempt.run,
             "task": work.attempt.task,
@@ -99,10 +92,11 @@ def namespace(work: Work) -> dict[str, Json]:
             "attempt": work.attempt_number,
             "key": work.key,
         },
-        "item": work.item,
-        "key": work.attempt.item,
-        "note": work.inputs.get("note", ""),
     }
+    if production := params.get("production"):
+        names["production"] = Named(str(production.get("name", "")), production)
+    had = {"item": work.item, "key": work.attempt.item, **{name: params.get(name) for name in ("id", "genre", "no")}}
+    return names | {name: value for name, value in had.items() if value is not None}
 
 
 def _pipe(work: Work) -> dict[str, Json]:

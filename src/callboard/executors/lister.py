@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from callboard.errors import CallboardError, InvalidFile, InvalidName, NotJson, Permanent
 from callboard.executors.failures import step_error
 from callboard.executors.flow import file_item, namespace, value_of
-from callboard.executors.middleware.template import rendered
 from callboard.executors.values import canonical, decode, text_of
+from callboard.text.template import fill
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -63,7 +63,7 @@ class Lister:
         if not isinstance(each, dict):
             raise Permanent(f"{work.attempt.task} maps over nothing. Fix: `each:` with a list, a glob or a csv")
         names = namespace(work)
-        sources = {name: rendered(value, names, f"each.{name}") for name, value in each.items() if name != "key"}
+        sources = {name: fill(value, names, name=f"each.{name}") for name, value in each.items() if name != "key"}
         return self._keyed(work, sources, each.get("key"), names)
 
     def _keyed(self, work: Work, each: dict[str, Json], key: str | None, names: dict[str, Any]) -> list[Item]:
@@ -98,7 +98,7 @@ def _filled(key: str, value: Json, names: dict[str, Any]) -> str:
         if key not in value:
             raise InvalidFile(f"`key: {key}` is no member of an item; there are {', '.join(map(str, value))}")
         return text_of(value[key])
-    return text_of(rendered(key, {**names, "item": value}, "each.key"))
+    return text_of(fill(key, {**names, "item": value}, name="each.key"))
 
 
 def _by_content(values: Iterable[Json]) -> Iterator[Item]:

@@ -7,24 +7,20 @@ is. A shell's line is no template either, whatever the file says, because a shel
 from __future__ import annotations
 
 import asyncio
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from callboard.errors import InvalidFile, Permanent
 from callboard.executors.flow import is_file, namespace
 from callboard.ports import Done
-from callboard.text import template as engine
+from callboard.text.template import compile as compiled
+from callboard.text.template import condition, fill, truth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from callboard.ports import Context, Handler, Json, Work
 
-_MARKS = ("{{", "{%", "{#")
-_FALSE = frozenset({"", "false", "no", "off", "none", "null", "0", "[]", "{}"})
-_TRUE = frozenset({"true", "yes", "on", "1"})
-
-_compiled = lru_cache(maxsize=1024)(lambda text, name: engine.compile(text, name=name))
+_WORDS = {"yes": True, "on": True, "no": False, "off": False}  # what YAML calls true, and templates do not
 
 
 async def template(work: Work, ctx: Context, handler: Handler) -> Done:
@@ -40,7 +36,7 @@ async def template(work: Work, ctx: Context, handler: Handler) -> Done:
         if when is not None and (why := _unmet(when, values)):
             return Done('{"value":null}', skipped=why)
         filled = {
-            name: rendered(inputs[name], values, f"{work.attempt.task}.{name}")
+            name: fill(inputs[name], values, name=f"{work.attempt.task}.{name}")
             for name in names or ()
             if name in inputs and name != "when" and not (name == "command" and inputs.get("shell"))
         }
@@ -49,27 +45,17 @@ async def template(work: Work, ctx: Context, handler: Handler) -> Done:
     return await handler(work._replace(inputs={**inputs, **filled}), ctx)
 
 
-def rendered(value: Json, values: Mapping[str, Any], name: str) -> Json:
-    """`value` with every text in it rendered; `name` says in errors where it stands. Raises InvalidFile."""
-    if isinstance(value, str):
-        return _compiled(value, name).render(values) if any(mark in value for mark in _MARKS) else value
-    if isinstance(value, list):
-        return [rendered(one, values, f"{name}[{at}]") for at, one in enumerate(value)]
-    if isinstance(value, dict):
-        return {key: rendered(one, values, f"{name}.{key}") for key, one in value.items()}
-    return value
-
-
 def _unmet(when: Json, values: Mapping[str, Any]) -> str:
     """Why a step is skipped, empty when its condition holds. A text without braces is one expression."""
     if not isinstance(when, str):
         return "" if when else f"when: {str(when).lower()}"
     word = when.strip().lower()
-    if word in _TRUE or word in _FALSE:
-        return "" if word in _TRUE else f"when: {when.strip()}"
-    text = when if any(mark in when for mark in _MARKS) else f"{{{{ {when} }}}}"
-    found = _compiled(text, "when").render(values).strip()
-    return f"when: {when.strip()} is {found.lower() or 'empty'}" if found.lower() in _FALSE else ""
+    if word in _WORDS:
+        return "" if _WORDS[word] else f"when: {word}"
+    found = compiled(condition(when), name="when").render(values)
+    if truth(found):
+        return ""
+    return f"when: {when.strip()} is {found.strip().lower() or 'empty'}"
 
 
 async def _read(item: dict[str, Json], ctx: Context) -> dict[str, Json]:

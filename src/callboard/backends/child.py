@@ -1,0 +1,377 @@
+"""One warm child process, seen from the engine: what is sent to it, what comes back, and its end.
+
+The child carries user code, so nothing it does may harm us: its lines are limited and checked, whoever talks
+nonsense is ended with its whole tree, and its standard output is a log and never the wire. Its death is noticed
+by the end of its supervisor, not only by the end of the pipe, since a process it has forked may keep that open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import callboard.backends as _here
+from callboard.backends import asks, supervisor, wire
+from callboard.errors import CallboardError, Permanent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from callboard.ports import Context, Json
+
+_PATIENCE = 2.0  # seconds beyond the grace period after which a supervisor is taken for lost
+_TAIL = 4_096  # bytes of what a child wrote last, kept as evidence
+_LONGEST_LINE = 4_096  # bytes of a line of its output that are passed on
+_BOOT = (
+    "import sys, importlib.util as u\n"
+    "u.find_spec('callboard') or sys.path.append(sys.argv[1])\n"
+    "from callboard.app.child import main\n"
+    "main(sys.argv[2:])\n"
+)
+
+
+Pipe: TypeAlias = asyncio.ReadTransport | asyncio.WriteTransport
+
+
+class WorkerLost(CallboardError):
+    """The child that carried this attempt is gone. `innocent`: we ended it because of another attempt."""
+
+    worker_lost = True
+
+    def __init__(self, message: str, *, innocent: bool = False, evidence: Json = None) -> None:
+        super().__init__(message)
+        self.innocent, self.evidence = innocent, evidence
+
+
+class Settings(NamedTuple):
+    """How children are started: `root` is the project's directory (None: no user modules), `env` all they get."""
+
+    root: str | None
+    env: Mapping[str, str]
+    grace: float = supervisor.GRACE
+    nice: int = supervisor.NICE
+    output: Callable[[str], None] = lambda line: None  # what a child writes outside of any call
+
+
+class Flight:
+    """One call in flight. `ended` is set to its value, its StepError or WorkerLost; to None when it was stopped."""
+
+    __slots__ = ("asks", "ctx", "ended", "id", "is_stopping")
+
+    def __init__(self, id: int, ctx: Context) -> None:
+        self.id, self.ctx, self.is_stopping = id, ctx, False
+        self.ended: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.asks: set[asyncio.Task[None]] = set()
+
+    def end(self, value: Json = None, error: Exception | None = None) -> None:
+        for ask in self.asks:
+            ask.cancel()
+        if self.ended.done():
+            return
+        if error is not None:
+            self.ended.set_exception(error)
+        else:
+            self.ended.set_result(value)
+
+
+STOPPED = object()  # the value of a flight that was asked to stop and did
+
+
+class Child:
+    """A child process and the calls in flight in it. `on_end` is called once, when nothing of it is left."""
+
+    def __init__(self, settings: Settings, on_end: Callable[[Child], None]) -> None:
+        self._settings, self._on_end = settings, on_end
+        self._loop = asyncio.get_running_loop()
+        self.flights: dict[int, Flight] = {}
+        self.condemned = ""  # why it is given no more calls
+        self.is_believed = True  # until it talks nonsense
+        self.functions: list[str] | None = None  # names, once it has told them
+        self._last = 0
+        self._waiting: list[bytes] = []
+        self._is_flushing = False
+        self._wire: asyncio.WriteTransport | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._tail = self.status = b""
+        self._killing: asyncio.TimerHandle | None = None
+        self._gone: asyncio.Future[None] = self._loop.create_future()
+        self.living = self._loop.create_task(self._live())
+
+    # ── calls ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def fly(self, ctx: Context, inputs: Mapping[str, Json]) -> Flight:
+        """Send a call. Raises NotJson and ValueError for inputs that are no JSON."""
+        self._last += 1
+        flight = Flight(self._last, ctx)
+        granted = {name: ctx.secrets[name] for name in inputs.get("secrets", ()) if name in ctx.secrets}
+        line = wire.pack("work", flight.id, ctx.attempt, ctx.key, inputs, granted, dict(ctx.limits))
+        self.flights[flight.id] = flight
+        self._send(line)
+        return flight
+
+    def stop(self, flight: Flight) -> None:
+        """Ask a call to stop."""
+        flight.is_stopping = True
+        self._send(wire.pack("cancel", flight.id))
+
+    def condemn(self, why: str) -> None:
+        """No more calls; those in flight may end."""
+        self.condemned = self.condemned or why
+
+    def kill(self, why: str) -> None:
+        """End it with its whole tree. Its calls end when nothing of it is left."""
+        self.condemn(why)
+        if self._killing is None and self._process is not None:
+            self._signal(signal.SIGTERM)
+            self._killing = self._loop.call_later(self._settings.grace + _PATIENCE, self._signal, signal.SIGKILL)
+
+    async def close(self) -> None:
+        """End it in good order: its pipe closes, it leaves; by force when it does not."""
+        self.condemn("closed")
+        if self._wire is not None and not self._wire.is_closing():
+            self._wire.close()
+            await asyncio.wait([self.living], timeout=_PATIENCE)
+        if not self.living.done():
+            self.kill("closed")
+            await asyncio.wait([self.living])
+
+    def _send(self, line: bytes) -> None:
+        """Lines of one turn of the loop leave in one write."""
+        self._waiting.append(line)
+        if not self._is_flushing and self._wire is not None:
+            self._is_flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_flushing = False
+        if self._wire is not None and not self._wire.is_closing():
+            self._wire.write(b"".join(self._waiting))
+        self._waiting.clear()
+
+    # ── its life ────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _live(self) -> None:
+        marked = supervisor.mark()
+        pipes: list[Pipe] = []
+        files: list[Any] = []
+        try:
+            files = self._start(marked)
+            for file, protocol in zip(files, (_Status(self), _Wire(self), _Output(self)), strict=False):
+                pipes.append(await self._reading(file, protocol))
+            self._wire = (await self._loop.connect_write_pipe(asyncio.BaseProtocol, files[3]))[0]
+            pipes.append(self._wire)
+            self._flush()
+            await self._gone
+        except OSError as error:
+            self.condemn(f"a child could not be started: {error}")
+        finally:
+            self._leave(pipes, files, marked)
+
+    async def _reading(self, file: Any, protocol: asyncio.Protocol) -> asyncio.ReadTransport:
+        return (await self._loop.connect_read_pipe(lambda: protocol, file))[0]
+
+    def _start(self, marked: str) -> list[Any]:
+        """Start the process; our ends of its pipes: status, wire in, output, wire out."""
+        settings = self._settings
+        ours: list[int] = []
+        theirs: list[int] = []
+        for _ in range(3):
+            read, write = os.pipe()
+            ours.append(read)
+            theirs.append(write)
+        read, write = os.pipe()
+        ours.append(write)
+        theirs.append(read)
+        status, wire_out, output, wire_in = theirs
+        command = [sys.executable, "-I", "-c", _BOOT, _package(), str(wire_in), str(wire_out), settings.root or ""]
+        try:
+            self._process = subprocess.Popen(
+                supervisor.argv(command, status=status, grace=settings.grace, nice=settings.nice),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=[status, wire_out, wire_in],
+                env={**settings.env, supervisor.MARK: marked},
+                process_group=0,
+            )
+        except OSError:
+            for number in ours:
+                os.close(number)
+            raise
+        finally:
+            for number in theirs:
+                os.close(number)
+        return [*(os.fdopen(number, "rb", 0) for number in ours[:3]), os.fdopen(ours[3], "wb", 0)]
+
+    def _leave(self, pipes: list[Pipe], files: list[Any], marked: str) -> None:
+        """Nothing of it may be left behind; then its calls are lost, whatever happens."""
+        try:
+            if self._killing is not None:
+                self._killing.cancel()
+            if self._process is not None:
+                if not self._gone.done():
+                    self._process.kill()
+                self._process.wait()
+                if not self.status:
+                    supervisor.sweep(marked)
+            for pipe in pipes:
+                if isinstance(pipe, asyncio.WriteTransport) and not pipe.is_closing():
+                    pipe.abort()
+                elif not isinstance(pipe, asyncio.WriteTransport):
+                    pipe.close()
+            for file in files[len(pipes) :]:
+                file.close()
+        finally:
+            self._lose()
+            self._on_end(self)
+
+    def _lose(self) -> None:
+        why = self.condemned or "the child process died"
+        self.condemn(why)
+        tail = self._tail.decode(errors="replace").strip()
+        innocent = any(flight.is_stopping for flight in self.flights.values()) or why == "closed"
+        for flight in list(self.flights.values()):
+            if flight.is_stopping:
+                flight.end(STOPPED)
+            else:
+                flight.end(error=WorkerLost(why, innocent=innocent, evidence={"output": tail} if tail else None))
+        self.flights.clear()
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, number)
+
+    # ── what it says ────────────────────────────────────────────────────────────────────────────────────
+
+    def supervisor_ended(self) -> None:
+        if not self._gone.done():
+            self._gone.set_result(None)
+
+    def heard(self, line: bytes) -> None:
+        """One line of the child. Whatever is wrong with it, the child is lost and nothing else."""
+        try:
+            operation, *rest = wire.unpack(line)
+            _HEARD[operation](self, *rest)
+        except (ValueError, TypeError, KeyError, CallboardError) as error:
+            self.is_believed = False
+            self.kill(f"the child talked nonsense: {type(error).__name__}: {str(error)[:200]}")
+
+    def wrote(self, data: bytes) -> None:
+        """Output outside of the wire: for the log, and the end of it for evidence."""
+        self._tail = (self._tail + data)[-_TAIL:]
+        for line in data.splitlines()[:50]:
+            self._settings.output(line[:_LONGEST_LINE].decode(errors="replace"))
+
+    def _on_hello(self, functions: list[str]) -> None:
+        self.functions = [str(name) for name in functions]
+
+    def _on_done(self, id: int, value: Json) -> None:
+        self.flights.pop(id).end(value)
+
+    def _on_failed(self, id: int, told: Json) -> None:
+        error = wire.error_in(told)
+        self.flights.pop(id).end(error=error)
+
+    def _on_stopped(self, id: int) -> None:
+        flight = self.flights.pop(id)
+        if flight.is_stopping:
+            flight.end(STOPPED)
+        else:
+            flight.end(error=Permanent("it stopped itself, which is not an answer"))
+
+    def _on_log(self, id: int, text: str, level: str) -> None:
+        if (flight := self.flights.get(id)) is not None:
+            flight.ctx.log(str(text), str(level))
+
+    def _on_publish(self, id: int, key: str, value: Json) -> None:
+        self.flights[id].ctx.publish(str(key), value)
+
+    def _on_save(self, id: int, write: str, params: Json) -> None:
+        self.flights[id].ctx.save(str(write), dict(params))
+
+    def _on_progress(self, id: int, done: float, of: float | None, note: str) -> None:
+        if (flight := self.flights.get(id)) is not None:
+            flight.ctx.progress(float(done), None if of is None else float(of), str(note))
+
+    def _on_ask(self, id: int, ask: int, what: str, *arguments: Json) -> None:
+        flight = self.flights[id]
+        answer = asks.ANSWERS[what]
+        task = self._loop.create_task(self._answer(flight, int(ask), answer, arguments))
+        flight.asks.add(task)
+        task.add_done_callback(flight.asks.discard)
+
+    async def _answer(self, flight: Flight, ask: int, answer: asks.Answering, arguments: tuple[Json, ...]) -> None:
+        try:
+            line = wire.pack("answer", ask, True, await answer(flight.ctx, *arguments))
+        except Exception as error:
+            if not isinstance(error, CallboardError):
+                error = Permanent(f"{type(error).__name__}: {error}")
+            line = wire.pack("answer", ask, False, wire.error_out(error))
+        self._send(line)
+
+
+_HEARD: dict[str, Callable[..., None]] = {
+    "hello": Child._on_hello,
+    "done": Child._on_done,
+    "failed": Child._on_failed,
+    "stopped": Child._on_stopped,
+    "log": Child._on_log,
+    "publish": Child._on_publish,
+    "save": Child._on_save,
+    "progress": Child._on_progress,
+    "ask": Child._on_ask,
+}
+
+
+class _Status(asyncio.Protocol):
+    """The supervisor's pipe: its end is the child's end."""
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+
+    def data_received(self, data: bytes) -> None:
+        self._child.status += data
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._child.supervisor_ended()
+
+
+class _Wire(asyncio.Protocol):
+    """The child's lines. A child that closes its pipe and lives on is of no use any more."""
+
+    def __init__(self, child: Child) -> None:
+        self._child, self._lines = child, wire.Lines()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            lines = self._lines.cut(data)
+        except ValueError as error:
+            self._lines = wire.Lines()
+            self._child.kill(f"the child talked nonsense: {error}")
+            return
+        for line in lines:
+            if self._child.is_believed:
+                self._child.heard(line)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._child.kill("the child process died")
+
+
+class _Output(asyncio.Protocol):
+    def __init__(self, child: Child) -> None:
+        self._child = child
+
+    def data_received(self, data: bytes) -> None:
+        self._child.wrote(data)
+
+
+def _package() -> str:
+    """The directory our package lies in, for a child that would not find it."""
+    return str(Path(_here.__file__).parents[2])

@@ -1,0 +1,231 @@
+"""Warm child processes for user functions: each carries many calls at once, and none can harm the engine.
+
+A call goes to the child with the fewest in flight. A child that dies loses all of its calls, and from outside
+nobody can tell which of them killed it; so each of these attempts is a *suspect*, and the next attempt of a
+suspect gets a child of its own. The guilty one is alone when it kills again; the others are cleared by ending.
+A call that does not stop when asked condemns its child: it gets no more calls, those in flight may end until the
+grace period is over, and what is still there then is lost without being guilty.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from callboard.backends.child import STOPPED, Child, Flight, Settings, WorkerLost
+from callboard.backends.wire import encode
+from callboard.errors import CallboardError, Permanent, StepError
+from callboard.ports import Done
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from callboard.ports import Context, Handler, Json, Work
+
+_HEED = 0.5  # seconds in which a call is expected to stop when asked
+_MOST_SUSPECTS = 10_000
+
+Name = tuple[int, int, int]  # run, node, number
+
+
+class Children:
+    """Implements `ports.Backend` for executors that run user code.
+
+    `wrap` puts the middleware around our innermost handler; `context` makes the `ctx` of an attempt; `seen` says
+    what of a work is sent; `lister` lists. `count` children carry up to `width` calls each; they start when
+    first needed. `kinds` are the executors a child has.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        wrap: Callable[[Handler], Handler],
+        context: Callable[[Work], Context],
+        seen: Callable[[Work], Mapping[str, Json]],
+        lister: Callable[[Work, int], Awaitable[tuple[Sequence[tuple[str, Json]], bool]]],
+        kinds: Sequence[str] = ("function",),
+        count: int = 2,
+        width: int = 16,
+    ) -> None:
+        self._settings, self._context, self._seen, self._lister = settings, context, seen, lister
+        self._kinds, self._count, self._width = frozenset(kinds), count, width
+        self._handler = wrap(self.perform)
+        self._children: list[Child] = []
+        self._ending: set[Child] = set()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._suspects: dict[Name, None] = {}
+        self._alone = asyncio.Semaphore(count)
+        self._is_closed = False
+
+    # ── the port ────────────────────────────────────────────────────────────────────────────────────────
+
+    async def carry_out(self, work: Work) -> Done:
+        """Raises StepError, WorkerLost when the child died, CancelledError once the call has really stopped."""
+        return await self._handler(work, self._context(work))
+
+    async def list_page(self, work: Work, page: int) -> tuple[Sequence[tuple[str, Json]], bool]:
+        return await self._lister(work, page)
+
+    def can(self, executor: str, inputs: Mapping[str, Json]) -> str | None:
+        """As far as it is known: before a child has said which functions it has, all are believed."""
+        if executor not in self._kinds:
+            return f"no executor of kind {executor!r} runs in a child"
+        name = str(inputs.get("function", ""))
+        if name.startswith("local:") or name.startswith("__main__:"):
+            return f"its functions live in {inputs.get('file') or 'another process'}; run it again"
+        return None
+
+    async def close(self) -> None:
+        """End all children. Calls in flight are lost, and not guilty."""
+        self._is_closed = True
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+        await asyncio.gather(*(child.close() for child in (*self._children, *self._ending)))
+
+    def warm(self) -> None:
+        """Start the first child before it is needed."""
+        if not self._children:
+            self._begin()
+
+    # ── one call ────────────────────────────────────────────────────────────────────────────────────────
+
+    async def perform(self, work: Work, ctx: Context) -> Done:
+        """The innermost handler: one call in a child."""
+        name = (work.run, work.node, work.number)
+        inputs = self._seen(work)
+        if name in self._suspects:
+            value = await self._by_itself(name, ctx, inputs)
+        else:
+            child = self._free() or await self._turn()
+            try:
+                value = await self._flown(name, child, ctx, inputs)
+            finally:
+                self._next()
+        return Done(f'{{"value":{encode(value)}}}')
+
+    async def _by_itself(self, name: Name, ctx: Context, inputs: Mapping[str, Json]) -> Json:
+        async with self._alone:
+            child = Child(self._settings, self._ended)
+            self._ending.add(child)
+            try:
+                return await self._flown(name, child, ctx, inputs)
+            finally:
+                await asyncio.shield(child.close())
+
+    async def _flown(self, name: Name, child: Child, ctx: Context, inputs: Mapping[str, Json]) -> Json:
+        """The value of a call, when it has ended; a value that came in spite of a cancellation is kept."""
+        flight = _begun(child, ctx, inputs)
+        try:
+            value = await asyncio.shield(flight.ended)
+        except asyncio.CancelledError as cancelled:
+            value = await self._stopped(child, flight)
+            if value is STOPPED:
+                raise cancelled
+        except WorkerLost as lost:
+            self._suspect(name, lost)
+            raise
+        except CallboardError as error:
+            self._suspects.pop(name, None)
+            raise _step(error) from error
+        self._suspects.pop(name, None)
+        return value
+
+    async def _stopped(self, child: Child, flight: Flight) -> Any:
+        """Wait until a call has really stopped; its value when it had one after all."""
+        child.stop(flight)
+        loop = asyncio.get_running_loop()
+        timers = [
+            loop.call_later(_HEED, self._condemn, child),
+            loop.call_later(self._settings.grace, child.kill, "a call in it did not stop"),
+        ]
+        while not flight.ended.done():
+            try:
+                await asyncio.wait([flight.ended])
+            except asyncio.CancelledError:
+                continue  # it is being stopped already
+        for timer in timers:
+            timer.cancel()
+        return STOPPED if flight.ended.exception() is not None else flight.ended.result()
+
+    def _suspect(self, name: Name, lost: WorkerLost) -> None:
+        if not lost.innocent:
+            self._suspects[name] = None
+            for oldest in list(self._suspects)[:-_MOST_SUSPECTS] if len(self._suspects) > _MOST_SUSPECTS else ():
+                del self._suspects[oldest]
+
+    # ── children ────────────────────────────────────────────────────────────────────────────────────────
+
+    def _free(self) -> Child | None:
+        """The child with the fewest calls, one begun for it while there may be more; None when all are full."""
+        if self._is_closed:
+            raise WorkerLost("its backend is closed", innocent=True)
+        best = min(self._children, key=_load, default=None)
+        if best is not None and not best.flights:
+            return best
+        if len(self._children) < self._count:
+            return self._begin()
+        return best if best is not None and len(best.flights) < self._width else None
+
+    async def _turn(self) -> Child:
+        """Wait for a child with room, in the order of asking."""
+        enqueue = self._waiting.append
+        while True:
+            waiter = asyncio.get_running_loop().create_future()
+            enqueue(waiter)
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if not waiter.cancelled():
+                    self._next()  # its turn had come, and goes to the next
+                raise
+            if (child := self._free()) is not None:
+                return child
+            enqueue = self._waiting.appendleft  # somebody was faster: it stays the first
+
+    def _next(self) -> None:
+        """Somebody has room again: wake the first who waits."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    def _begin(self) -> Child:
+        child = Child(self._settings, self._ended)
+        self._children.append(child)
+        return child
+
+    def _condemn(self, child: Child) -> None:
+        """Take it out of service; another one takes its place."""
+        child.condemn("a call in it did not stop")
+        self._retire(child)
+
+    def _ended(self, child: Child) -> None:
+        self._retire(child)
+        self._ending.discard(child)
+
+    def _retire(self, child: Child) -> None:
+        if child in self._children:
+            self._children.remove(child)
+            self._ending.add(child)
+            for _ in range(self._width):
+                self._next()
+
+
+def _begun(child: Child, ctx: Context, inputs: Mapping[str, Json]) -> Flight:
+    try:
+        return child.fly(ctx, inputs)
+    except ValueError as error:
+        raise Permanent(f"its inputs are not JSON: {error}") from error
+
+
+def _step(error: CallboardError) -> StepError:
+    """What a backend may raise, for what a child said."""
+    return error if isinstance(error, StepError) else Permanent(str(error))
+
+
+def _load(child: Child) -> int:
+    return len(child.flights)
