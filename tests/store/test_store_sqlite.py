@@ -56,7 +56,7 @@ def test_only_the_owner_can_read_what_is_recorded(bench: Bench, path: Path) -> N
     text = json.dumps({"value": "a" * 100_000})
     bench.store.commit([Write(number, fence, 1.0, [FACT], outcomes=[(number << 40 | 1, 0, text)])])
     files = [one for one in path.parent.rglob("*") if one.is_file()]
-    assert len(files) == 5  # database, log, its index, lock, one content file
+    assert len(files) == 6  # database, log, its index, two of the lock, one content file
     assert {one.stat().st_mode & 0o777 for one in files} == {0o600}
     folders = [path.parent, *(one for one in path.parent.rglob("*") if one.is_dir())]
     assert {one.stat().st_mode & 0o777 for one in folders} == {0o700}

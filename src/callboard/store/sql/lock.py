@@ -1,9 +1,10 @@
-"""The writers' lock: a file that every writing process takes before it takes the database's own lock.
+"""The writers' lock: two files that every writing process takes before it takes the database's own lock.
 
 With the database's busy timeout alone a small write waited up to 830 ms beside a chain of commits, because its
-handler sleeps ever longer while the chain never pauses. Whoever waits here looks again every fraction of a
-millisecond. Waiting inside `flock` itself was as quick, but it cannot be given up: a process that was stopped
-(SIGSTOP) while it held the lock would have frozen all others without a word.
+handler sleeps ever longer while the chain hardly pauses; one lock file with short pauses still took 40 ms. So
+whoever wants the lock first takes the *turn*, and gives it back when it has the lock: the chain has to queue for
+the turn like everyone else, and each waits for one commit at most. Waiting inside `flock` itself was as quick,
+but it can't be given up: a process that was stopped (SIGSTOP) with the lock would freeze all others without a word.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE = 60.0  # seconds until a lock that is still held becomes an error
-_PAUSES = (0.00005, 0.0001, 0.0002, 0.0003)
+_PAUSE, _LONG_PAUSE = 0.00005, 0.001  # seconds between looks: in the first ten milliseconds, and then
+_NOW = fcntl.LOCK_EX | fcntl.LOCK_NB
 
 
 class WriteLock:
@@ -28,46 +30,58 @@ class WriteLock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._turn = os.open(path.with_suffix(".turn"), flags, 0o600)
+        self._lock = os.open(path, flags, 0o600)
         self._thread = threading.Lock()
 
     def __enter__(self) -> None:
         if not self._thread.acquire(timeout=PATIENCE):
             raise Busy("another thread of this process has been writing to the store for a minute")
         try:
-            if not self._try():
-                self._wait()
+            self._wait_for(self._turn)
+            try:
+                self._wait_for(self._lock)
+            finally:
+                fcntl.flock(self._turn, fcntl.LOCK_UN)
         except BaseException:
             self._thread.release()
             raise
 
     def __exit__(self, *error: object) -> None:
-        fcntl.flock(self._file, fcntl.LOCK_UN)
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
         self._thread.release()
 
     def try_enter(self) -> bool:
-        """Take the lock if nobody holds it now; give it back by `__exit__`."""
+        """Take the lock if nobody holds it or waits for it now; give it back by `__exit__`."""
         if not self._thread.acquire(blocking=False):
             return False
-        if self._try():
-            return True
-        self._thread.release()
-        return False
+        taken = False
+        if _take(self._turn):
+            taken = _take(self._lock)
+            fcntl.flock(self._turn, fcntl.LOCK_UN)
+        if not taken:
+            self._thread.release()
+        return taken
 
     def close(self) -> None:
-        os.close(self._file)
+        os.close(self._turn)
+        os.close(self._lock)
 
-    def _try(self) -> bool:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def _wait(self) -> None:
-        until, turn = time.monotonic() + PATIENCE, 0
-        while not self._try():
-            if time.monotonic() > until:
+    def _wait_for(self, file: int) -> None:
+        if _take(file):
+            return
+        began = time.monotonic()
+        while not _take(file):
+            waited = time.monotonic() - began
+            if waited > PATIENCE:
                 raise Busy(f"another process has held {self.path} for a minute; is it stopped?", retry_after=10.0)
-            time.sleep(_PAUSES[min(turn, len(_PAUSES) - 1)])
-            turn += 1
+            time.sleep(_PAUSE if waited < 0.01 else _LONG_PAUSE)
+
+
+def _take(file: int) -> bool:
+    try:
+        fcntl.flock(file, _NOW)
+    except BlockingIOError:
+        return False
+    return True
