@@ -9,6 +9,7 @@ it may have been paid for.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import hashlib
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,12 @@ class Dispatcher:
         self._deadlines = Deadlines(timers, self._expire)
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()  # attempts must not see each other's variables
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is outside."""
+        return not self._tasks
 
     # ── orders ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -107,7 +114,7 @@ class Dispatcher:
             await asyncio.wait(self._tasks)
 
     def _run(self, at: AtWork, work: Any) -> None:
-        task = self._loop.create_task(work)
+        task = self._loop.create_task(work, context=self._context.copy())
         at.task = task
         self._tasks.add(task)
 

@@ -284,7 +284,11 @@ class Engine:
     def _post(self, held: Held, fact: Fact, size: int) -> None:
         held.facts.append(fact)
         held.size += size
-        if not held.ready:
+        if held.ready:
+            return
+        if self._parts.dispatcher.is_idle:
+            self._parts.turns.at_once(held)
+        else:
             self._parts.turns.ready(held)
 
     # ── what the turns and the keeper find ──────────────────────────────────────────────────────────────
