@@ -1,4 +1,5 @@
-"""Writes the parts of the documents that quote the program: the diagram of statuses and the table of decisions.
+"""Writes the parts of the documents that quote the program: the diagram of statuses, the keys of pipeline files, the
+table of decisions.
 
     python docs/generate.py            write them
     python docs/generate.py --check    only say what is out of date, exit 1 if anything is
@@ -12,9 +13,15 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from callboard.core.status import ENDED, INIT, MOVES, OPEN, Status
+from callboard.faces.pipelines.keys import FILE, STEP, TYPES, Key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ROOT = Path(__file__).parents[1]
 
@@ -68,7 +75,24 @@ def decisions() -> str:
     return "\n".join(rows)
 
 
-PARTS = {"docs/machine.md": {"moves": moves}, "docs/decisions.md": {"decisions": decisions}}
+def keys(these: Iterable[Key]) -> str:
+    """A table of keys with the help they carry in the program."""
+    rows = [f"| `{key.name}` | {_code_in_braces(key.help)} |" for key in these]
+    return "\n".join(["| key | meaning |", "|---|---|", *rows])
+
+
+def _code_in_braces(text: str) -> str:
+    return re.sub(r"\{[^\s]*\}+|\{tries[^}]*\}|\{again[^}]*\}", lambda match: f"`{match[0]}`", text)
+
+
+KEYS = {"file": FILE, "step": [key for key in STEP if not key.types]}
+KEYS |= {type: [key for key in STEP if type in key.types] for type in TYPES}
+
+PARTS = {
+    "docs/machine.md": {"moves": moves},
+    "docs/decisions.md": {"decisions": decisions},
+    "docs/pipelines.md": {f"{name} keys": partial(keys, these) for name, these in KEYS.items()},
+}
 
 
 def filled(text: str, name: str, part: str) -> str:

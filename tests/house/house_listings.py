@@ -70,6 +70,8 @@ def run(listing: Listing, folder: Path) -> None:
         target = folder / listing.name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(listing.text, "utf-8")
+        if target.suffix == ".ai":
+            _succeed(["callboard", "check", listing.name], folder)
     elif listing.language == "yaml":
         yaml.safe_load(listing.text)
     elif listing.language == "python":
@@ -118,7 +120,7 @@ def _check(command: Command, folder: Path) -> None:
 def _succeed(command: list[str], folder: Path) -> None:
     result = _run(command, folder)
     if result.returncode:
-        raise Untrue(f"{command[-1]}\nended with {result.returncode}:\n{result.stdout}")
+        raise Untrue(f"{' '.join(command)}\nended with {result.returncode}:\n{result.stdout}")
 
 
 def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:

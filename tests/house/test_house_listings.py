@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from house_listings import Untrue, commands, is_run, listings, run, shows
+from house_listings import Listing, Untrue, commands, is_run, listings, run, shows
 from house_source import ROOT
 
 if TYPE_CHECKING:
@@ -35,6 +35,12 @@ def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
             run(listing, tmp_path)
         except Untrue as untrue:
             pytest.fail(f"{_name(page)}:{listing.line}: {untrue}", pytrace=False)
+
+
+@pytest.mark.skipif(not _is_built("callboard.cli.main"), reason="the command line is not built")
+@pytest.mark.parametrize("file", sorted((ROOT / "docs" / "examples").glob("*.ai")), ids=_name)
+def test_examples_are_valid(file: Path, tmp_path: Path) -> None:
+    run(Listing(1, "yaml", file.name, file.read_text("utf-8")), tmp_path)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
