@@ -1,0 +1,48 @@
+"""Say something to a run: pause, cancel, approve … A fact in its inbox, synced, taken by whoever owns it.
+
+The machine is pure, so whether a fact would be refused is tried on a copy first: nothing is written that cannot
+be taken. Without a living owner the run is claimed, stepped once without starting anything, and released.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from callboard.app.views.run import in_memory
+from callboard.core import machine
+from callboard.core.orders import Refuse
+from callboard.errors import Busy, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from callboard.app.wiring import House
+    from callboard.core.facts import Fact
+    from callboard.ports import RunRow
+
+#: Seconds to wait until a living owner has taken the letter.
+PATIENCE = 10.0
+_POLL = 0.02
+
+
+def post(house: House, row: RunRow, facts: Sequence[Fact]) -> None:
+    """Put facts into a run's inbox and return when they have had their effect.
+
+    Raises Refused with the machine's reason; Busy when the process that owns the run does not answer.
+    """
+    trial = in_memory(house.store, row)
+    for order in machine.step(trial, list(facts), house.clock.now(), drained=False).orders:
+        if isinstance(order, Refuse):
+            raise Refused(f"run {row.id}: {order.why}")
+    if not house.apply(row.number, facts).judged:
+        _wait(house, row)
+
+
+def _wait(house: House, row: RunRow) -> None:
+    """Until the living owner has taken every letter; whoever takes over from a dead one takes them too."""
+    until = time.monotonic() + PATIENCE
+    while any(run == row.number for run, _ in house.store.waiting()):
+        if time.monotonic() > until:
+            raise Busy(f"the process that carries out run {row.id} does not answer; what you said is recorded")
+        time.sleep(_POLL)

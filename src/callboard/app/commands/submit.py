@@ -1,0 +1,286 @@
+"""Begin a run: compile what a person wrote, check all that can be checked, record it. Nothing is carried out here.
+
+Every fault of the file, a model without a key and a production that does not fit are told before anything is
+made; only then is the instance created, and last the run recorded. From there on it can be resumed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from callboard.app.views.words import iso
+from callboard.app.wiring import load
+from callboard.core import plan as plans
+from callboard.errors import InvalidFile, InvalidName, NotFound, UsageError
+
+if TYPE_CHECKING:
+    from callboard.app.wiring import House
+    from callboard.core.plan import Plan, Task
+    from callboard.ports import RunRow
+
+#: Where a pipeline that is named without its path is looked for, and what may be missing at its end.
+PLACES, ENDS = ("", "partitur"), ("", ".ai", ".yml", ".yaml")
+_MOST_FILE = 1 << 20  # bytes of a pipeline or template file
+
+
+class Production(NamedTuple):
+    """The production a pipeline plays in, and what becomes of its result.
+
+    `config` is the path of a configuration, a mapping of one, or a manager; `instance` an id, else a new one is made.
+    """
+
+    config: Any = None
+    instance: str | None = None
+    document_type: str | None = None
+    step: str | None = None
+    suffix: str | None = None
+
+
+NO_PRODUCTION = Production()
+
+
+def submit_pipeline(
+    house: House,
+    file: Path,
+    text: str | None = None,
+    *,
+    name: str | None = None,
+    id: str | None = None,
+    vars: Mapping[str, Any] | None = None,
+    production: Production = NO_PRODUCTION,
+    overwrite: bool = True,
+    profile: str | None = None,
+) -> RunRow:
+    """Record a run of a pipeline file on `text`. With an `id` that is known, that run, if it is the same.
+
+    `profile` is `{{id}}` where no production plays. Raises InvalidFile, NotFound, UsageError, Permanent (no key).
+    """
+    known = _known(house, id)
+    if known is not None:
+        return known
+    parsed = read_pipeline(file, vars=vars)
+    manager = _manager(parsed, production)
+    has_id = manager is not None or profile is not None
+    if not has_id and (wanted := load("faces.pipelines.scope", "wants_production")(parsed.scope)) is not None:
+        raise wanted
+    plan = load("faces.pipelines.compile", "compile")(
+        parsed, production=manager.config.as_dict() if manager is not None else {} if has_id else None
+    )
+    _check_models(house, parsed)
+    plan = _with_result(plan, production, manager)
+    playing, instance = (None, profile) if manager is None else _instance(manager, production, file, text)
+    params = {
+        "input": text or "",
+        "dir": os.getcwd(),
+        "production": playing,
+        "id": instance,
+        "vars": dict(vars or {}),
+        "env": dict(house.settings.shown),
+        "model": house.settings.model,
+        "now": iso(house.clock.now().wall),
+        "overwrite": overwrite,
+        "file": str(file),
+    }
+    return _create(house, plan, params, name or plan.name, id, "pipelines")
+
+
+def submit_functions(
+    house: House,
+    plan: Plan,
+    calls: Sequence[Callable[..., Any]],
+    text: str | None = None,
+    *,
+    name: str | None = None,
+    id: str | None = None,
+    params: Mapping[str, Any] | None = None,
+) -> RunRow:
+    """Record a run of a plan of functions that live in this process."""
+    for call in calls:
+        house.registry.add(call)
+    known = _known(house, id)
+    if known is not None:
+        return known
+    begun = {"input": text or "", "dir": os.getcwd(), "now": iso(house.clock.now().wall), **(params or {})}
+    return _create(house, plan, begun, name or plan.name, id, "functions")
+
+
+def read_pipeline(file: Path, *, vars: Mapping[str, Any] | None = None) -> Any:
+    """A pipeline file, checked. Raises NotFound, InvalidFile with file, line, column and the fix."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise NotFound(f"{file}: {error.strerror or error}. Name a pipeline file") from None
+    if len(data) > _MOST_FILE:
+        raise InvalidFile("larger than 1 MiB", file=str(file))
+    return load("faces.pipelines.language", "parse")(data, file=str(file), read=_text_of, vars=tuple(vars or ()))
+
+
+def check(file: Path) -> dict[str, Any]:
+    """What a pipeline file would do: `{name, description, tasks: [{name, executor, needs, each}], models}`."""
+    parsed = read_pipeline(file)
+    plan = load("faces.pipelines.compile", "compile")(parsed, production=parsed.production or {})
+    return {
+        "name": plan.name,
+        "description": parsed.description,
+        "production": plan.settings["production"] or None,
+        "tasks": [
+            {
+                "name": task.name,
+                "executor": task.executor,
+                "needs": [*task.needs, *(f"{name}?" for name in task.optional)],
+                "each": _each(task),
+            }
+            for task in plan.tasks
+        ],
+        "models": sorted({model for model, _ in _models(parsed) if model}),
+    }
+
+
+def _each(task: Task) -> str:
+    if task.map is None:
+        return ""
+    if task.map.over:
+        return f"over {task.map.over}"
+    return " ".join(f"{what} {value}" for what, value in task.inputs.get("each", {}).items() if what != "key")
+
+
+def find_pipeline(name: str) -> Path:
+    """A pipeline by its path, or by a bare name here or in `partitur/`. Raises NotFound."""
+    for place in PLACES:
+        for end in ENDS:
+            path = Path(place, name + end)
+            if path.is_file():
+                return path
+    raise NotFound(
+        f"there is no pipeline {name!r}: looked for it here and in partitur/, also with {', '.join(ENDS[1:])}"
+    )
+
+
+# ── steps of beginning ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _text_of(path: str) -> str | None:
+    file = Path(path)
+    if not file.is_file() or file.stat().st_size > _MOST_FILE:
+        return None
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+
+
+def _known(house: House, id: str | None) -> RunRow | None:
+    """The run of an id that somebody chose, when it is there already."""
+    if id is None:
+        return None
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", id):
+        raise InvalidName(f"{id!r} cannot be an id: small letters, digits, . _ - and at most 64 of them")
+    try:
+        row: RunRow = house.store.find_run(id)
+    except NotFound:
+        return None
+    return row if row.id == id else None
+
+
+def _manager(parsed: Any, production: Production) -> Any:
+    """The manager of the production that plays: the one that was named, else the file's own block."""
+    manager_of = load("productions.manager", "ProductionManager")
+    block = dict(parsed.production) if parsed.production else None
+    if production.config is None:
+        if block is None:
+            for field in ("instance", "document_type", "step"):
+                if getattr(production, field) is not None:
+                    raise UsageError(f"--{field.replace('_', '-')} needs a production; name its configuration")
+            return None
+        return manager_of(config_dict=block)
+    if isinstance(production.config, manager_of):
+        manager = production.config
+    elif isinstance(production.config, Mapping):
+        manager = manager_of(config_dict=production.config)
+    else:
+        manager = manager_of(Path(production.config))
+    if block is not None and block.get("name") not in (None, manager.config.name):
+        raise UsageError(
+            f"{parsed.file} belongs to the production {block['name']!r}, but {manager.config.name!r} was named"
+        )
+    return manager
+
+
+def _models(parsed: Any) -> list[tuple[str, str]]:
+    return [
+        (step.fields.get("model") or parsed.model or "", step.fields.get("provider", ""))
+        for step in parsed.steps
+        if step.type == "llm"
+    ]
+
+
+def _check_models(house: House, parsed: Any) -> None:
+    """Every model can be asked: its provider is known and its key is there. Asks no network."""
+    models = _models(parsed)
+    if not models:
+        return
+    if parsed.without_model and not house.settings.model:
+        step = parsed.without_model[0]
+        raise InvalidFile(
+            f"step {step!r} names no model", file=parsed.file, fix="write `model:` in it, or say --model offline"
+        )
+    for model, provider in models:
+        house.gateway.check(model or house.settings.model, provider=provider)
+
+
+def _with_result(plan: Plan, production: Production, manager: Any) -> Plan:
+    """Let the last step save its output as the document that was asked for."""
+    if production.document_type is None:
+        return plan
+    last = plan.tasks[-1]
+    if last.map is not None:
+        raise UsageError(
+            f"the last step, {last.name}, has an output for each item; add a step that brings them together"
+        )
+    step = production.step
+    if step is not None and step not in manager.config.steps:
+        raise UsageError(
+            f"the production {manager.config.name!r} has no step {step!r}; it has {', '.join(manager.config.steps)}"
+        )
+    manager.names.kind(production.document_type)
+    saved = {"document_type": production.document_type, "step": step, "suffix": production.suffix}
+    inputs = {**last.inputs, **{name: value for name, value in saved.items() if value is not None}}
+    return plan._replace(tasks=(*plan.tasks[:-1], last._replace(inputs=inputs)))
+
+
+def _instance(manager: Any, production: Production, file: Path, text: str | None) -> tuple[dict[str, Any], str]:
+    """The instance that plays, made if none was named, with the values templates see."""
+    if production.instance is None:
+        id = manager.create_instance({"pipeline": file.name})
+    else:
+        manager.demand()
+        id = manager.get_instance(production.instance).instance_id
+    manager.set_status(id, "active")
+    values = manager.variables(id, step=production.step, document_type=production.document_type or "")
+    config = manager.config
+    naming = {"id_format": config.id_format, "document_pattern": config.document_pattern, "steps": list(config.steps)}
+    return {**values, **naming}, id
+
+
+def _create(house: House, plan: Plan, params: Mapping[str, Any], name: str, id: str | None, face: str) -> RunRow:
+    row: RunRow = house.store.create_run(
+        id=id or _new_id(name),
+        name=name,
+        plan=plans.dump(plan),
+        params=json.dumps(params, ensure_ascii=False, allow_nan=False, separators=(",", ":")),
+        face=face,
+        at=house.clock.now().wall,
+    )
+    return row
+
+
+def _new_id(name: str) -> str:
+    """A word of the name and six letters nobody has to remember: a beginning is enough everywhere."""
+    word = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-") or "run"
+    return f"{word}-{secrets.token_hex(3)}"

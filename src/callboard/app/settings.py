@@ -1,0 +1,62 @@
+"""Settings: what the environment and the command line say, read once and handed on as a value.
+
+Nothing is read from the current directory here: no `.env`, no file that a stranger's project could bring along.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from callboard.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Environment variables that hold keys of model providers; the only ones handed to the model gateway.
+KEYS = (
+    "OPENAI_API_KEY",
+    "ANTHROPIC_API_KEY",
+    "GEMINI_API_KEY",
+    "GOOGLE_API_KEY",
+    "OLLAMA_API_KEY",
+    "CALLBOARD_API_KEY",
+)
+#: Variables a template may read as `env.NAME`, beside those that begin with CALLBOARD_VAR_.
+SHOWN = ("LANG", "USER", "TZ")
+
+
+class Settings(NamedTuple):
+    """`model` overrides the model of every step; `offline_*` belong to the offline model; `jobs` bounds children."""
+
+    project: str | None = None
+    model: str | None = None
+    base_url: str | None = None
+    offline_latency: float = 0.0
+    offline_ledger: str | None = None
+    keys: Mapping[str, str] = {}
+    shown: Mapping[str, str] = {}
+    debug: bool = False
+
+
+def from_environment(environ: Mapping[str, str], *, project: str | None = None, model: str | None = None) -> Settings:
+    """The settings of this process; what is given beats what the environment says. Raises UsageError."""
+    return Settings(
+        project=project or environ.get("CALLBOARD_PROJECT") or None,
+        model=model or environ.get("CALLBOARD_MODEL") or None,
+        base_url=environ.get("CALLBOARD_BASE_URL") or environ.get("OPENAI_BASE_URL") or None,
+        offline_latency=_seconds(environ, "CALLBOARD_OFFLINE_LATENCY"),
+        offline_ledger=environ.get("CALLBOARD_OFFLINE_LEDGER") or None,
+        keys={name: environ[name] for name in KEYS if environ.get(name)},
+        shown={name: value for name, value in environ.items() if name in SHOWN or name.startswith("CALLBOARD_VAR_")},
+        debug=bool(environ.get("CALLBOARD_DEBUG")),
+    )
+
+
+def _seconds(environ: Mapping[str, str], name: str) -> float:
+    text = environ.get(name)
+    if not text:
+        return 0.0
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        raise UsageError(f"{name}={text!r} is no number of seconds") from None

@@ -1,0 +1,1 @@
+"""The stage: for each face, the names that act. They compile, submit and wait; the rules are all below."""

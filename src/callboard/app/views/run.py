@@ -1,0 +1,124 @@
+"""What about this run? Its tasks with status and reason, items, documents and money, and what to do next."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from callboard.app.views.runs import summary
+from callboard.app.views.words import iso, word
+from callboard.core import plan as plans
+from callboard.core import rows
+from callboard.core.reasons import because, why
+from callboard.core.status import FAILED, INIT, RUNNING, SKIPPED, STOPPED, SUCCESS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from callboard.core.run import Node, Run
+    from callboard.ports import Owner, RunRow, Store
+
+
+def in_memory(store: Store, row: RunRow) -> Run:
+    """The run as its rows tell it, for reading."""
+    found = store.load(row.number)
+    return rows.load(
+        row.number,
+        row.id,
+        plans.load(found.plan),
+        status=found.run.status,
+        state=found.run.state,
+        executions=found.executions,
+        items=found.items,
+        branches=found.branches,
+        documents=found.documents,
+    )
+
+
+def show(store: Store, row: RunRow, *, alive: Callable[[Owner], bool]) -> dict[str, Any]:
+    """`{…summary, because, owner, tasks: [{name, status, number, reason, items?}], documents, totals, next}`."""
+    run = in_memory(store, row)
+    owned = row.owner is not None and alive(row.owner)
+    return {
+        **summary(store, row),
+        "because": because(run),
+        "carried_out_by": row.owner.pid if owned and row.owner else None,
+        "tasks": [_task(run, task) for task in run.nodes[: len(run.plan.tasks)]],
+        "documents": documents(store, row),
+        "totals": dict(store.totals(row.number)),
+        "next": next_command(run, row, owned=owned),
+    }
+
+
+def _task(run: Run, row: Node) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "name": row.task.name,
+        "executor": row.task.executor,
+        "status": word(row.status),
+        "number": row.number,
+        "attempt": row.attempt,
+        "reason": why(run, row.id),
+        "at": iso(row.at or None),
+    }
+    if row.hold == "review" and row.draft is not None:
+        told["draft"] = {"hash": row.draft[0], "value": json.loads(row.draft[1]).get("value")}
+    if row.mapped is not None:
+        items = [run.nodes[item] for item in row.mapped.items]
+        told["items"] = {
+            "all": len(items),
+            "done": sum(item.status in (SUCCESS, SKIPPED) for item in items),
+            "failed": [{"key": item.key, "reason": item.reason} for item in items if item.status in (FAILED, STOPPED)],
+        }
+    return told
+
+
+def documents(store: Store, row: RunRow) -> list[dict[str, Any]]:
+    """`[{path, hash, status, task}]` of a run, in the order they were written."""
+    return [
+        {"path": path, "hash": hash, "status": status} for _, path, hash, _, _, status in store.documents(row.number)
+    ]
+
+
+def next_command(run: Run, row: RunRow, *, owned: bool) -> str | None:
+    """The command that brings this run on, if a person has to do something."""
+    for node in sorted(run.held):
+        held = run.nodes[node]
+        if held.hold == "review" and run.status == RUNNING:
+            return f"callboard approve {row.id}"
+        if held.hold == "decision":
+            return f"callboard approve {row.id} --task {run.name_of(node)} --done"
+    if run.holds or (run.status in (INIT, RUNNING) and not owned):
+        return f"callboard resume {row.id}"
+    if run.status in (FAILED, STOPPED):
+        return f"callboard resume {row.id} --retry"
+    return None
+
+
+def result(store: Store, row: RunRow) -> Any:
+    """The value of a run that is a chain or has one last task: that task's; else values by name of all last tasks."""
+    run = in_memory(store, row)
+    tasks = run.nodes[: len(run.plan.tasks)]
+    last = [task for task in tasks if not run.graph.children[task.id]]
+    values = {task.task.name: value(store, run, task) for task in last if task.status in (SUCCESS, SKIPPED)}
+    if len(last) == 1:
+        return values.get(last[0].task.name)
+    return values
+
+
+def value(store: Store, run: Run, row: Node) -> Any:
+    """The value of a task's latest outcome: a list of `{key, value}` of a mapped one, what flowed in of a skipped."""
+    if row.status == SKIPPED:
+        above = [run.nodes[node] for node, _, _ in run.inputs(row.id)]
+        return value(store, run, above[0]) if len(above) == 1 else None
+    text = store.outcome(run.number, row.id, row.number, row.revision)
+    if text is None:
+        return None
+    outcome = json.loads(text)
+    if "items" in outcome and row.mapped is not None:
+        keys = [(node, number, 0) for _, node, number in outcome["items"]]
+        found = store.outcomes(run.number, keys)
+        return [
+            {"key": key, "value": json.loads(found[node, number, 0])["value"] if (node, number, 0) in found else None}
+            for key, node, number in outcome["items"]
+        ]
+    return outcome.get("value")

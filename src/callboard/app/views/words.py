@@ -1,0 +1,23 @@
+"""How values are said: statuses in words, times as ISO 8601 in UTC, money in US dollars."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from callboard.core.status import Status
+
+
+def word(status: int) -> str:
+    return Status(status).name.lower()
+
+
+def iso(wall: float | None) -> str | None:
+    """Seconds since the epoch as `2026-01-31T12:00:00Z`."""
+    if wall is None:
+        return None
+    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def usd(nano: int | None) -> float | None:
+    """Billionths of a dollar as dollars, to the microdollar."""
+    return None if nano is None else round(nano / 1e9, 6)

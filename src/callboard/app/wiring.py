@@ -1,0 +1,360 @@
+"""The one place that builds: which adapter stands behind each port, and in which order middleware goes.
+
+Rooms that own heavy vendors are loaded here by dotted name, when they are needed: listing runs imports neither
+Jinja2 nor an HTTP client. Nobody else constructs an adapter.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from callboard.app import project as projects
+from callboard.engine.clock import SystemClock
+from callboard.engine.owner import alive, host_id, new_owner
+from callboard.errors import NotFound
+from callboard.executors.registry import REGISTRY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from callboard.app.project import Project
+    from callboard.app.settings import Settings
+    from callboard.core.facts import Fact
+    from callboard.core.plan import Task
+    from callboard.engine.apply import Applied
+    from callboard.engine.engine import Engine
+    from callboard.ports import Backend, Cache, Json, Owner, RunRow, Work
+
+#: Children for user functions, and calls each carries at once.
+CHILDREN, CALLS = 2, 16
+#: Executions of these kinds that one engine has at work at once.
+CAPACITY = {"command": 4}
+
+
+def load(module: str, name: str) -> Any:
+    """What a room offers by name, imported now."""
+    return getattr(importlib.import_module(f"callboard.{module}"), name)
+
+
+class House:
+    """A project, opened: its store, its clock, and all that is built around them on demand.
+
+    `inside` runs user functions in this very process (the façade); else they run in warm children.
+    """
+
+    def __init__(self, settings: Settings, project: Project | None, store: Any, *, inside: bool = False) -> None:
+        self.settings, self.project, self.store, self.inside = settings, project, store, inside
+        self.clock = SystemClock()
+        self.registry = REGISTRY
+        self.pid = os.getpid()
+
+    # ── for commands and views ──────────────────────────────────────────────────────────────────────────
+
+    @property
+    def root(self) -> Path:
+        return self.project.root if self.project is not None else Path.cwd()
+
+    @property
+    def name(self) -> str:
+        """Names the project in the keys of paid calls."""
+        return str(self.project.home) if self.project is not None else "memory"
+
+    def find_run(self, name: str | None, *, open: bool = False) -> RunRow:
+        """A run by id, its beginning, or number; without a name the newest (that has not ended, with `open`)."""
+        if name is not None:
+            row: RunRow = self.store.find_run(name)
+            return row
+        rows = self.store.open_runs() if open else self.store.runs(most=1)
+        if not rows:
+            raise NotFound("there is no run that has not ended" if open else "there is no run yet")
+        newest: RunRow = max(rows, key=lambda row: row.number)
+        return newest
+
+    def production_of(self, row: RunRow) -> dict[str, Any] | None:
+        """The values of the instance a run plays in."""
+        playing: dict[str, Any] | None = load("text.strict", "decode")(row.params).get("production")
+        return playing
+
+    def keep_model(self, row: RunRow) -> None:
+        """Let a run go on with the model it began with, unless another was named now."""
+        began = load("text.strict", "decode")(row.params).get("model")
+        if began and not self.settings.model:
+            self.settings = self.settings._replace(model=began)
+
+    def is_alive(self, owner: Owner) -> bool:
+        """Whether an owner lives, or has to be believed because it is elsewhere."""
+        return alive(owner) if owner.host == host_id() else True
+
+    def is_owned(self, row: RunRow) -> bool:
+        if row.owner is None:
+            return False
+        if row.owner.host == host_id():
+            return alive(row.owner)
+        return row.lease is not None and row.lease > self.clock.now().wall
+
+    def apply(self, run: int, facts: Sequence[Fact]) -> Applied:
+        """Put facts into a run's inbox; judge them here when nobody carries the run out."""
+        folder = self.project.bells if self.project is not None else None
+        applied: Applied = load("engine.apply", "apply")(self.store, self.clock, run, facts, folder=folder)
+        return applied
+
+    def close(self) -> None:
+        if self.pid == os.getpid():
+            self.store.close()
+
+    # ── what is built on demand ─────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def gateway(self) -> Any:
+        """The model gateway, with the offline model beside it."""
+        settings = self.settings
+        offline = load("llm.offline", "OfflineModel")(
+            clock=self.clock,
+            latency=settings.offline_latency,
+            ledger=Path(settings.offline_ledger) if settings.offline_ledger else None,
+        )
+        provider = load("llm.providers", "Provider")
+        server = provider("openai", settings.base_url, key="OPENAI_API_KEY") if settings.base_url else None
+        return load("llm.gateway", "Gateway")(
+            clock=self.clock,
+            offline=offline,
+            connect=load("llm.openai", "connect"),
+            secret=settings.keys.get,
+            override=settings.model or "",
+            server=server,
+        )
+
+    @cached_property
+    def cache(self) -> Cache:
+        cache: Cache
+        if self.project is None:
+            cache = load("store.cache", "MemoryCache")()
+        else:
+            cache = load("store.cache", "FileCache")(self.project.home / "cache")
+        return cache
+
+    @cached_property
+    def executors(self) -> dict[str, Any]:
+        """The built-in executors, by kind."""
+        found = [
+            load("executors.llm", "Llm")(),
+            load("executors.command", "Command")(importlib.import_module("callboard.backends.supervisor")),
+            load("executors.human", "Human")(),
+            load("executors.files", "AiSource")(),
+            load("executors.files", "AiResult")(),
+            load("executors.files", "Content")(),
+            load("executors.docx", "ConvertToDocx")(),
+        ]
+        return {executor.kind: executor for executor in found}
+
+    def engine(self, report: Callable[[str, str], None] = lambda state, why: None) -> Engine:
+        """An engine of its own over this project's store. Start it on a running loop."""
+        link = _Link(self)
+        engine: Engine = load("engine.engine", "Engine")(
+            self.store,
+            _backend(self, link),
+            self.clock,
+            new_owner(),
+            capacity=CAPACITY,
+            put_document=_Shelf(self).put,
+            folder=self.project.bells if self.project is not None else None,
+            project=self.name,
+            inside=_is_inside if self.inside else lambda task: False,
+            report=report,
+        )
+        link.engine = engine
+        return engine
+
+
+def open_house(
+    settings: Settings,
+    *,
+    here: Path,
+    make: bool = False,
+    memory: bool = False,
+    readonly: bool = False,
+    inside: bool = False,
+) -> House:
+    """Open the project around `here` (or the one the settings name). Raises NotFound, StoreRefused, StoreDamaged."""
+    if memory:
+        return House(settings, None, load("store.memory", "MemoryStore")(), inside=inside)
+    find = projects.find_or_make if make else projects.need
+    project = find(settings.project, here)
+    store = load("store.sql.sqlite", "SQLiteStore")(project.database, readonly=readonly and project.database.exists())
+    return House(settings, project, store, inside=inside)
+
+
+# ── how an attempt is carried out ───────────────────────────────────────────────────────────────────────
+
+
+class _Link:
+    """What executors say to the engine: log lines, progress, paid calls. The engine is put in once it is built."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self.engine: Any = None
+
+    def log(self, work: Work, text: str, level: str) -> None:
+        self.engine.note(work.run, work.node, work.number, text, level)
+
+    def progress(self, work: Work, done: float, of: float | None, note: str) -> None:
+        share = f"{done:g} of {of:g}" if of is not None else f"{done:g}"
+        self.engine.note(work.run, work.node, work.number, f"{share} {note}".strip(), "progress")
+
+    async def recorded(self, work: Work, index: int) -> Any:
+        calls = self._house.store.calls(work.run, work.node, work.number)
+        return next((call for call in calls if call.index == index), None)
+
+    async def reserve(self, work: Work, call: Any) -> None:
+        """Without a purse every call may be made."""
+
+    def paid(self, work: Work, call: Any) -> None:
+        self.engine.note_paid(call)
+
+
+def _backend(house: House, link: _Link) -> Backend:
+    """Built-in executors on the engine's loop; user functions in children, or in this process for the façade.
+
+    The order of middleware, outermost first: collect, template, documents' reading, cache, budget, log. Time limits
+    are the engine's.
+    """
+    files = _Files(house)
+    contexts = load("executors.context", "Contexts")(
+        model=house.gateway,
+        documents=files,
+        cache=house.cache,
+        log=link.log,
+        progress=link.progress,
+        secrets=house.settings.keys,
+    )
+    lister = load("executors.lister", "Lister")(files)
+    chain = load("executors.chain", "chain")
+    executors = dict(house.executors)
+    functions = _functions(house)
+    if functions is not None:
+        executors["function"] = functions
+    middleware = [
+        load("executors.middleware.collect", "collect"),
+        load("executors.middleware.template", "template"),
+        load("executors.middleware.documents", "Outputs")(_place),
+        load("executors.middleware.cache", "Cached")(executors),
+        load("executors.middleware.budget", "Budgeted")(link, project=house.name),
+        load("executors.middleware.log", "log"),
+    ]
+
+    def can(kind: str, inputs: Mapping[str, Json]) -> str | None:
+        if kind not in executors:
+            return f"there is no executor of kind {kind!r}"
+        return functions.can(inputs) if kind == "function" and functions is not None else None
+
+    inline = load("backends.inline", "Inline")(
+        chain(middleware, load("executors.chain", "perform")(executors)), contexts, lister=lister, can=can
+    )
+    if functions is not None:
+        backend: Backend = inline
+        return backend
+    children = load("backends.children", "Children")(
+        load("backends.child", "Settings")(str(house.root), _child_environment(os.environ)),
+        wrap=lambda last: chain(middleware, last),
+        context=contexts,
+        seen=load("executors.chain", "seen_by_function"),
+        lister=lister,
+        count=CHILDREN,
+        width=CALLS,
+    )
+    routed: Backend = load("backends.routes", "Routes")(inline, {"function": children})
+    return routed
+
+
+def _functions(house: House) -> Any:
+    """The executor of user functions in this process; None when children carry them."""
+    if not house.inside:
+        return None
+    threads = load("backends.threads", "Threads")()
+    loop = load("backends.loops", "LoopThread")()
+    other = load("backends.loops", "OtherLoop")
+
+    async def on_loop(coroutine: Any) -> Any:
+        return await other(loop.loop)(coroutine)
+
+    return load("executors.function", "Functions")(house.registry, off_loop=threads, on_loop=on_loop)
+
+
+def _is_inside(task: Task) -> bool:
+    """Whether a task of the façade runs in the engine's own process."""
+    return task.executor == "function"
+
+
+def _child_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    allowed = load("executors.command", "ALLOWED")
+    return {name: environ[name] for name in (*allowed, "HOME") if name in environ}
+
+
+class _Files:
+    """Opens the files of one attempt: under the run's directory, and in the production it plays in."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._staged = load("executors.staged", "Staged")
+
+    def __call__(self, work: Work) -> Any:
+        store = self._house.store
+        production = work.params.get("production")
+        return self._staged(
+            work.attempt.dir,
+            put=store.put,
+            get=store.get,
+            recorded=lambda path: _recorded(store, work.run, path),
+            more=[production["dir"]] if production else [],
+        )
+
+
+def _recorded(store: Any, run: int, path: str) -> str | None:
+    found = [hash for _, name, hash, _, _, _ in store.documents(run) if name == path]
+    return found[-1] if found else None
+
+
+def _place(production: Mapping[str, Json], *, document_type: str, step: str | None, suffix: str) -> str:
+    """Where a document of a production's instance lies, absolute."""
+    names = load("productions.names", "Names")(
+        production["name"], production["id_format"], production["document_pattern"]
+    )
+    file = names.document(int(production["instance_id"]), document_type, suffix)
+    folder = step or production["step"]
+    if folder not in production["steps"]:
+        raise NotFound(f"{production['name']} has no step {folder!r}; it has {', '.join(production['steps'])}")
+    return os.path.join(production["instance_dir"], folder, file)
+
+
+class _Shelf:
+    """Puts documents of runs in place."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._publish = load("store.publish", "publish")
+        self._roots: dict[int, tuple[Path, ...]] = {}
+
+    def put(self, run: int, path: str, hash: str, replaces: str | None) -> None:
+        store = self._house.store
+        root, below = self._split(run, path)
+        if self._publish(root, below, hash, replaces, store.ours, store.get) == "conflict":
+            sys.stderr.write(f"{path} was edited; our version lies beside it\n")
+
+    def _split(self, run: int, path: str) -> tuple[Path, str]:
+        if run not in self._roots:
+            self._roots[run] = _roots(self._house.store.find_run(str(run)))
+        for root in self._roots[run] if os.path.isabs(path) else ():
+            if Path(path).is_relative_to(root):
+                return root, str(Path(path).relative_to(root))
+        return self._roots[run][0], path
+
+
+def _roots(row: RunRow) -> tuple[Path, ...]:
+    params = load("text.strict", "decode")(row.params)
+    production = params.get("production")
+    return (Path(params.get("dir") or "."), *((Path(production["dir"]),) if production else ()))

@@ -1,0 +1,1 @@
+"""The command line: one verb a file. Results on stdout, everything else on stderr; no rule lives here."""

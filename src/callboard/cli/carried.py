@@ -1,0 +1,131 @@
+"""How the command line carries a run out: signals, progress, the result, the exit code.
+
+Ctrl-C once halts what is at work in good order (the run can be resumed), twice leaves at once. The exit codes are
+those of the manual: 0 done, 1 failed, 3 partly, 4 waiting, 5 budget, 6 cancelled, 7 timed out, 130, 143.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from callboard.app.commands.carry import Left, Stop, carry_out
+from callboard.app.views import run as views
+from callboard.cli.context import Told, raw_or_symbols, symbols
+from callboard.cli.progress import Progress
+from callboard.cli.table import money
+from callboard.core.status import FAILED, STOPPED, SUCCESS
+from callboard.errors import NotFound, UsageError
+
+if TYPE_CHECKING:
+    from callboard.app.wiring import House
+    from callboard.core.run import Run
+    from callboard.ports import RunRow
+
+
+def given_text(text: str | None) -> str | None:
+    """TEXT as the command line gives it: itself, `-` for standard input, `@PATH` for a file."""
+    if text == "-" or (text is None and _is_piped()):
+        data = sys.stdin.buffer.read()
+    elif text is not None and text.startswith("@"):
+        try:
+            data = Path(text[1:]).read_bytes()
+        except OSError as error:
+            raise NotFound(f"{text[1:]}: {error.strerror}") from None
+    else:
+        return text
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the input is not UTF-8 text (byte {error.start})") from None
+
+
+def _is_piped() -> bool:
+    """Something was piped or redirected into us, which is not the case under CI or cron."""
+    if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
+        return False
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except OSError:
+        return False
+    return (mode & 0o170000) in (0o010000, 0o100000)
+
+
+def carry(told: Told, house: House, row: RunRow, *, quiet: bool = False) -> int:
+    """Carry one run out and tell how it went; the exit code."""
+    signals: list[int] = []
+    progress = Progress(house, row.number, quiet=quiet or told.json)
+    try:
+        left = asyncio.run(_carry(house, row.number, progress, signals))
+    finally:
+        progress.end()
+    return _tell(told, house, row, left, signals)
+
+
+async def _carry(house: House, number: int, progress: Progress, signals: list[int]) -> Left:
+    stop = Stop()
+
+    def asked(sign: int) -> None:
+        if signals:
+            os._exit(128 + sign)
+        signals.append(sign)
+        stop.pull()
+
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(sign, asked, sign)
+    left = await carry_out(house, [number], watch=progress.watch, stop=stop)
+    return left[number]
+
+
+def _tell(told: Told, house: House, row: RunRow, left: Left, signals: list[int]) -> int:
+    row = house.store.find_run(row.id)
+    run = views.in_memory(house.store, row)
+    code = exit_code(run, left, signals)
+    shown = views.show(house.store, row, alive=house.is_alive)
+    result = views.result(house.store, row) if left.status is SUCCESS else None
+    if told.json:
+        click.echo(json.dumps({**shown, "result": result, "exit_code": code}, ensure_ascii=False))
+        return code
+    if result is not None:
+        click.echo(raw_or_symbols(result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)))
+    told.note(_summary(run, shown, left, code))
+    told.next(shown["next"])
+    return code
+
+
+def exit_code(run: Run, left: Left, signals: list[int]) -> int:
+    """The code of design: what a script needs to know of how a run was left."""
+    tasks = run.nodes[: len(run.plan.tasks)]
+    if left.status is SUCCESS:
+        return 3 if any(row.status is FAILED or (row.mapped and row.mapped.failed) for row in tasks) else 0
+    if left.status is STOPPED:
+        return 6
+    if left.status is FAILED:
+        failed = [row for row in run.nodes if row.status is FAILED and row.reason == "timed out"]
+        return 7 if failed else 1
+    if left.because == "interrupted":
+        return 128 + signals[0] if signals else 130
+    return 5 if left.because == "budget" else 4
+
+
+def _summary(run: Run, shown: dict[str, Any], left: Left, code: int) -> str:
+    totals = shown["totals"]
+    word = {0: "done", 3: "partly done"}.get(code, shown["status"])
+    because = f" ({left.because})" if left.because else ""
+    lines = [
+        f"{word}{because}: run {shown['id']}, {totals['calls']} model calls, {money(shown['cost'])}",
+    ]
+    failed = [row for row in run.nodes if row.status is FAILED and row.mapped is None]
+    lines += [f"  {symbols(run.name_of(row.id))} failed: {symbols(row.reason)}" for row in failed]
+    lines += [f"  wrote {symbols(one['path'])}" for one in shown["documents"][:20]]
+    if len(shown["documents"]) > 20:
+        lines.append(f"  … and {len(shown['documents']) - 20} more documents")
+    return "\n".join(lines)

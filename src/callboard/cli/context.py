@@ -1,0 +1,69 @@
+"""What every verb needs: the project, its store, and how answers are printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from callboard.app import project as projects
+from callboard.app.settings import from_environment
+from callboard.app.wiring import House, open_house
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+
+
+class Told:
+    """Prints: results on stdout, everything else on stderr."""
+
+    def __init__(self, obj: dict[str, Any], as_json: bool = False) -> None:
+        self.project: str | None = obj.get("project")
+        self.json = bool(as_json or obj.get("json"))
+
+    def house(self, *, make: bool = False, model: str | None = None, readonly: bool = False) -> House:
+        """The project, opened. Raises NotFound when there is none and `make` is not given."""
+        settings = from_environment(os.environ, project=self.project, model=model)
+        house = open_house(settings, here=Path.cwd(), make=make, readonly=readonly)
+        if house.project is not None and house.project.made:
+            self.note(f"made a project: {house.project.home}")
+        return house
+
+    def out(self, value: Any, lines: Callable[[], str]) -> None:
+        """A result: as JSON, or as the text that `lines` makes."""
+        click.echo(json.dumps(value, ensure_ascii=False, indent=None) if self.json else lines())
+
+    def note(self, text: str) -> None:
+        click.echo(text, err=True)
+
+    def next(self, command: str | None) -> None:
+        """The command a person may want next, as the last line."""
+        if command and not self.json:
+            click.secho(f"next: {command}", err=True, dim=True)
+
+
+def symbols(text: str) -> str:
+    """Control characters of names and model output shown as symbols, so that none reaches the terminal."""
+    return "".join(char if char in "\n\t" or (char.isprintable() or char == " ") else _symbol(char) for char in text)
+
+
+def _symbol(char: str) -> str:
+    code = ord(char)
+    if code < 32:
+        return chr(0x2400 + code)
+    return "\u2421" if code == 127 else f"\\u{code:04x}"
+
+
+def raw_or_symbols(text: str) -> str:
+    """Text as it is for a pipe or a file, made harmless for a terminal."""
+    return symbols(text) if sys.stdout.isatty() else text
+
+
+def current_project(obj: dict[str, Any]) -> projects.Project:
+    return projects.need(obj.get("project"), Path.cwd())

@@ -1,0 +1,95 @@
+"""`callboard`: finds the verb and imports only that one, so that `--help` costs what click costs.
+
+Errors of ours end with their own exit code and one message; anything else is a bug of ours and says so.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from typing import Any
+
+import click
+
+from callboard.errors import CallboardError, RunInterrupted
+
+VERBS = {
+    "run": "carry out a pipeline file",
+    "resume": "go on with runs that were paused, interrupted or left behind",
+    "check": "check a pipeline file; nothing is run",
+    "ls": "list runs, the newest first",
+    "show": "show a run: its tasks, reasons, documents and money",
+    "logs": "show what a run has said",
+    "pause": "let what is at work end, start nothing new",
+    "cancel": "stop a run for good",
+    "approve": "approve the draft a run waits with, or decide about an effect",
+    "reject": "reject the draft a run waits with",
+    "production": "set up productions, list and rescan their instances",
+    "version": "show the version",
+}
+
+
+class Verbs(click.Group):
+    """Knows the verbs by name; imports a verb's file when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"callboard.cli.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--project", metavar="DIR", help="The project's directory (default: CALLBOARD_PROJECT, else upwards).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+@click.pass_context
+def cli(ctx: click.Context, project: str | None, as_json: bool) -> None:
+    """Durable, local-first orchestration for AI work."""
+    ctx.obj = {"project": project, "json": as_json}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The entry point; always ends with SystemExit."""
+    sys.exit(guarded(cli, argv))
+
+
+def guarded(command: click.Command, argv: list[str] | None = None) -> int:
+    """Run a click command; the exit code."""
+    as_json = "--json" in (sys.argv[1:] if argv is None else argv)
+    try:
+        return int(command.main(argv, standalone_mode=False) or 0)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (KeyboardInterrupt, click.Abort, RunInterrupted) as error:
+        click.echo(str(error) or "interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except CallboardError as error:
+        return _told(error, as_json)
+
+
+def _told(error: CallboardError, as_json: bool) -> int:
+    if os.environ.get("CALLBOARD_DEBUG"):
+        raise error
+    if as_json:
+        told: dict[str, Any] = {"error": type(error).__name__, "message": str(error), "exit_code": error.exit_code}
+        for field in ("file", "line", "column", "fix", "run"):
+            if getattr(error, field, None) is not None:
+                told[field] = getattr(error, field)
+        click.echo(json.dumps(told, ensure_ascii=False))
+    click.secho(f"error: {error}", err=True, fg="red")
+    return error.exit_code

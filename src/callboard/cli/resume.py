@@ -1,0 +1,43 @@
+"""`callboard resume`: lift what holds a run, and carry it out here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from callboard.app.commands.resume import resume
+from callboard.cli.carried import carry
+from callboard.cli.context import Told, json_option
+
+
+@click.command(
+    help="Go on with a run that was paused, interrupted or left behind by a process that died. Without RUN: the newest "
+    "that has not ended. No model call whose answer is recorded is made again."
+)
+@click.argument("run", required=False)
+@click.option("--retry", "again", flag_value="retry", help="Reopen an ended run and do again what failed.")
+@click.option("--stale", "again", flag_value="stale", help="Reopen it and do again what read an edited document.")
+@click.option("--restart", metavar="TASK", help="Reopen it and do TASK again, and what depends on it.")
+@click.option("--model", metavar="NAME", help="This model for every step from now on.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@json_option
+@click.pass_obj
+def command(
+    obj: dict[str, Any],
+    run: str | None,
+    again: str | None,
+    restart: str | None,
+    model: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    told = Told(obj, as_json)
+    house = told.house(model=model)
+    try:
+        row = resume(house, house.find_run(run, open=run is None), again=again, restart=restart)
+        house.keep_model(row)
+        told.note(f"run {row.id}")
+        return carry(told, house, row, quiet=quiet)
+    finally:
+        house.close()
