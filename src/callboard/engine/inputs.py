@@ -80,7 +80,7 @@ class Inputs:
     def _work(self, held: Held, run: Run, row: Node, order: Start | List, upstream: Mapping[str, Json]) -> Work:
         task, item = row.task, row.key
         number, attempt = order.number, order.page if isinstance(order, List) else order.attempt
-        value = held.values.get(row.id)
+        value = held.values.get(_listed(run, row))
         inputs = task.inputs
         if row.note:
             inputs = {**inputs, "note": row.note}
@@ -102,6 +102,31 @@ class Inputs:
         )
 
 
+def same_item(run: Run, item: Node, task: Node) -> Node | None:
+    """The item of `task` with the key of `item`, when both tasks go over one list; else None."""
+    if item.parent < 0 or task.mapped is None or task.parent >= 0:
+        return None
+    if _list_of(run, item.parent) != _list_of(run, task.id):
+        return None
+    node = task.mapped.index.get(item.key or "")
+    return run.nodes[node] if node is not None else None
+
+
+def _listed(run: Run, row: Node) -> int:
+    """The item of the list itself that an item of any task going over it stands for."""
+    if row.parent < 0:
+        return row.id
+    mapped = run.nodes[_list_of(run, row.parent)].mapped
+    return mapped.index.get(row.key or "", row.id) if mapped is not None else row.id
+
+
+def _list_of(run: Run, task: int) -> int:
+    """The mapped task whose list this one goes over, itself when the list is its own."""
+    while task in run.graph.overs:
+        task = run.graph.overs[task]
+    return task
+
+
 class _Reader:
     """One reading of a node's upstream. Not eager: the first outcome that is not in memory ends it."""
 
@@ -118,7 +143,11 @@ class _Reader:
             above = run.nodes[node]
             if above.task.name == over and above.parent < 0:
                 continue  # an item reads its twin, and its task as a whole reads nothing of that list
-            values[above.task.name] = self._outcome(above, number, revision)
+            twin = same_item(run, row, above)
+            if twin is not None:
+                values[above.task.name] = self._outcome(twin, twin.number, twin.revision)
+            else:
+                values[above.task.name] = self._outcome(above, number, revision)
         return values
 
     def _outcome(self, above: Node, number: int, revision: int) -> Json:
