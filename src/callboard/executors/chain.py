@@ -73,7 +73,7 @@ def seen_by_function(work: Work) -> dict[str, Any]:
     """The same for a user's function in a child: only what a function can ask for, since all of it is sent."""
     inputs, params = work.inputs, work.params
     sent: dict[str, Any] = {"function": inputs.get("function", ""), "pipe": text_of(incoming(work))}
-    for name in ("params", "args", "bind"):
+    for name in ("params", "args", "bind", "secrets"):
         if inputs.get(name):
             sent[name] = inputs[name]
     if work.upstream:

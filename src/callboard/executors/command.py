@@ -54,7 +54,7 @@ class Command:
                 supervise=self._supervise,
                 stdin=text_of(stdin).encode(errors="replace"),
                 env=self._environment(ctx, inputs),
-                cwd=os.path.join(ctx.attempt.dir, str(field(inputs, "cwd", "."))),
+                cwd=_directory(ctx, str(field(inputs, "cwd", "."))),
                 most=int(field(inputs, "max_output", _MOST_OUTPUT)),
                 on_line=lambda line: ctx.log(line, "stderr"),
                 grace=self._grace,
@@ -83,6 +83,15 @@ class Command:
             if not name or "=" in name or "\0" in name + value:
                 raise Permanent(f"the environment variable {name!r:.80} has a name or a value that none can have")
         return environment
+
+
+def _directory(ctx: Context, cwd: str) -> str:
+    """Where it runs: the run's directory or one below it. Raises Permanent for any other."""
+    run = os.path.abspath(ctx.attempt.dir)
+    below = os.path.normpath(os.path.join(run, cwd))
+    if os.path.commonpath([run, below]) != run:
+        raise Permanent(f"`cwd` is {cwd!r}, which is outside of {run}")
+    return below
 
 
 def _command(inputs: Mapping[str, Json]) -> list[str]:

@@ -102,8 +102,10 @@ def namespace(work: Work) -> dict[str, Json]:
 def _pipe(work: Work) -> dict[str, Json]:
     texts = {name: text_of(value_of(outcome)) for name, outcome in work.upstream.items()}
     before, came = latest(work), incoming(work)
+    second = {name: texts[task] for name, task in work.settings.get("outputs", {}).items() if task in texts}
     return {
         **texts,
+        **second,
         "steps": texts,
         "items": came if _is_join(came) else [],
         "pipein_text": text_of(came),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Human:
-    """Implements `ports.Executor`. Fields: `question` (or `prompt`, `tmpl`); the pipe's text follows it."""
+    """Implements `ports.Executor`. Fields: `question`; `show`, by default what flows in; `choices`."""
 
     kind = "human"
     version = "1"
@@ -28,8 +28,10 @@ class Human:
 
     async def carry_out(self, ctx: Context, inputs: Mapping[str, Json]) -> Json:
         """The text a person is shown. Raises Permanent when there is nothing to show."""
-        question = text_of(field(inputs, "question", field(inputs, "prompt", field(inputs, "tmpl", ""))))
-        parts = [part for part in (question.strip(), inputs.get("pipe", "")) if part]
+        question = text_of(field(inputs, "question", "")).strip()
+        shown = text_of(field(inputs, "show", inputs.get("pipe", "")))
+        choices = ", ".join(map(text_of, field(inputs, "choices", [])))
+        parts = [part for part in (question, f"One of: {choices}" if choices else "", shown) if part]
         if not parts:
             raise Permanent("there is neither a question nor a text to show. Fix: give the step a `question`")
         return "\n\n".join(parts)

@@ -48,10 +48,8 @@ class Llm:
 
     async def _asked(self, ctx: Context, inputs: Mapping[str, Json]) -> Request:
         prompt = text_of(field(inputs, "prompt", field(inputs, "tmpl", "")))
-        inlined, attachments = await _source(ctx, field(inputs, "source_file"))
         if note := inputs.get("note"):
             prompt += f"\n\nA reviewer rejected an earlier answer and noted: {note}"
-        prompt += inlined
         if not prompt.strip():
             raise Permanent("the prompt is empty. Fix: give the step a `tmpl`")
         system = text_of(field(inputs, "system", ""))
@@ -61,20 +59,26 @@ class Llm:
             temperature=_number(inputs, "temperature"),
             max_tokens=_whole(inputs, "max_tokens"),
             schema=field(inputs, "schema"),
-            options=field(inputs, "options"),
-            attachments=attachments,
+            options=_options(inputs),
+            attachments=await _source(ctx, field(inputs, "source_file")),
         )
 
 
 def _model(inputs: Mapping[str, Json]) -> str:
-    """The run's override, the step's own, the file's default; with `provider:`, as `provider/model`."""
-    if override := (inputs.get("run") or {}).get("model"):
-        return str(override)
-    name = field(inputs, "model") or (inputs.get("settings") or {}).get("model")
-    if not name:
+    """The run's override, the step's own, the file's default."""
+    named = (inputs.get("run") or {}).get("model") or field(inputs, "model")
+    named = named or (inputs.get("settings") or {}).get("model")
+    if not named:
         raise Permanent("no model is named. Fix: `model:` in the step or the file, or --model")
-    provider = field(inputs, "provider")
-    return f"{provider}/{name}" if provider and not str(name).startswith(f"{provider}/") else str(name)
+    return str(named)
+
+
+def _options(inputs: Mapping[str, Json]) -> Json:
+    """The provider's own, and which provider when the step names one; not that of a model the run has replaced."""
+    options, provider = field(inputs, "options"), field(inputs, "provider")
+    if not provider or (inputs.get("run") or {}).get("model"):
+        return options
+    return {**(options or {}), "provider": str(provider)}
 
 
 def _number(inputs: Mapping[str, Json], name: str) -> float | None:
@@ -90,26 +94,28 @@ def _whole(inputs: Mapping[str, Json], name: str) -> int | None:
     return None if value is None else int(value)
 
 
-async def _source(ctx: Context, path: Json) -> tuple[str, tuple[Attachment, ...]]:
-    """A source file: its text for the prompt, or else an attachment, which the provider may refuse."""
+async def _source(ctx: Context, path: Json) -> tuple[Attachment, ...]:
+    """A source file as an attachment; what the provider cannot take, the gateway refuses."""
     if not path:
-        return "", ()
+        return ()
     data = await asyncio.to_thread(ctx.documents.read, str(path))
     if len(data) > _MOST_ATTACHED:
         raise Permanent(f"{path} has {len(data) >> 20} MiB; at most {_MOST_ATTACHED >> 20} MiB can be sent to a model")
-    if (text := _text(data)) is not None:
-        return f"\n\n{text}", ()
-    media_type = mimetypes.guess_type(str(path), strict=False)[0]
-    if media_type is None:
-        raise Permanent(f"{path} is no text, and its name does not tell what it is; no model can be given it")
-    return "", (Attachment(str(path), media_type, data),)
+    return (Attachment(str(path), _media_type(str(path), data), data),)
 
 
-def _text(data: bytes) -> str | None:
+def _media_type(path: str, data: bytes) -> str:
+    """By content for text, by name for anything else. Raises Permanent when neither tells."""
     try:
-        return None if b"\0" in data else data.decode("utf-8-sig")
+        if b"\0" not in data:
+            data.decode()
+            return "text/plain"
     except UnicodeDecodeError:
-        return None
+        pass
+    known = mimetypes.guess_type(path, strict=False)[0]
+    if known is None or known.startswith("text/"):
+        raise Permanent(f"{path} is no text, and its name does not tell what it is; no model can be given it")
+    return known
 
 
 def _counted(ctx: Context) -> Callable[[str], None]:

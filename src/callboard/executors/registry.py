@@ -57,13 +57,22 @@ class Registry:
         if isinstance(name, str):
             if function is None:
                 return lambda late: self.register(name, late)
-            return self._put(function, name, "pipe")
-        return self._put(name, getattr(name, "__name__", type(name).__name__), "pipe")
+            return self._put(function, name)
+        return self._put(name, getattr(name, "__name__", type(name).__name__))
 
     def add(self, function: Callable[..., Any]) -> str:
-        """Take a plain function; the name it is found by."""
-        name = name_of(function)
-        self._put(function, name, "plain")
+        """Take a plain function; the name it is found by.
+
+        Local functions may share all that makes a name (two lambdas of a line, two closures of one function), so
+        further ones get a number in the order they came.
+        """
+        name = base = name_of(function)
+        number = 1
+        with self._lock:
+            while is_local(function) and (had := self._functions.get(name)) and had.call is not function:
+                number += 1
+                name = f"{base}#{number}"
+            self._functions[name] = _function(name, function, "plain")
         return name
 
     def find(self, name: str) -> Function | None:
@@ -79,14 +88,14 @@ class Registry:
         known = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(self.names()) or 'none'}"
         return f"no function is registered as {name!r}; {known}"
 
-    def _put(self, function: Any, name: str, style: str) -> Any:
+    def _put(self, function: Any, name: str) -> Any:
         if not callable(function):
             raise UsageError(f"register takes a function, not {type(function).__name__}")
         with self._lock:
             had = self._functions.get(name)
             if had is not None and _home(had.call) != _home(function):
                 raise UsageError(f"two functions are called {name!r}: {_home(had.call)} and {_home(function)}")
-            self._functions[name] = _function(name, function, style)
+            self._functions[name] = _function(name, function, "pipe")
         return function
 
 

@@ -1,0 +1,267 @@
+"""Values become outcomes, strictly; files are staged, and only inside."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from callboard.errors import InvalidName, NotFound, NotJson, Permanent, Transient
+from callboard.executors.chain import chain, perform, seen, seen_by_function
+from callboard.executors.failures import step_error
+from callboard.executors.flow import file_item, incoming, namespace
+from callboard.executors.values import canonical, encode, outcome, text_of, with_field
+from callboard.ports import Done
+
+if TYPE_CHECKING:
+    from executors_desk import Desk
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ({1, 2}, "set"),
+        (b"x", "bytes"),
+        ({"a": [object()]}, "object"),
+        ({1: "x"}, "int"),
+        (float("nan"), "nan"),
+        ("\ud800", "surrogate"),
+        (10**5000, "digits"),
+    ],
+    ids=["set", "bytes", "object", "key", "nan", "surrogate", "digits"],
+)
+def test_a_value_that_is_not_json_is_refused_with_the_task_and_the_type(value: Any, named: str) -> None:
+    with pytest.raises(NotJson, match=named) as caught:
+        encode(value, "task 'draft'")
+    assert "task 'draft'" in str(caught.value)
+
+
+def test_circles_and_great_depth_are_refused() -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    for value in (circle, deep):
+        with pytest.raises(NotJson):
+            encode(value, "draft")
+
+
+def test_an_outcome_grows_by_fields() -> None:
+    assert with_field(outcome("é", "t"), "usage", {"calls": 1}) == '{"value":"é","usage":{"calls":1}}'
+
+
+def test_equal_values_have_one_canonical_text() -> None:
+    assert canonical({"b": 1, "a": [2]}) == canonical({"a": [2], "b": 1}) == '{"a":[2],"b":1}'
+
+
+def test_text_in_a_pipe_is_itself_and_data_is_compact_json() -> None:
+    assert [text_of(one) for one in ("a", None, {"a": 1}, 3)] == ["a", "", '{"a":1}', "3"]
+
+
+# ── what flows in ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_first_step_receives_the_input_and_a_later_one_the_latest_outcome(desk: Desk) -> None:
+    assert incoming(desk.work()) == "the input"
+    upstream = {"b": {"value": "of b"}, "a": {"value": "of a"}}
+    assert incoming(desk.work(upstream=upstream, settings={"chain": ["a", "b", "c"]})) == "of b"
+
+
+def test_a_skipped_or_failed_step_lets_the_one_before_flow_through(desk: Desk) -> None:
+    upstream = {"a": {"value": "of a"}, "b": {"value": None, "skipped": "when"}, "c": {"value": None, "failed": "x"}}
+    assert incoming(desk.work(upstream=upstream, settings={"chain": ["a", "b", "c"]})) == "of a"
+
+
+def test_an_outcome_of_nothing_flows_as_nothing(desk: Desk) -> None:
+    assert seen(desk.work(upstream={"a": {"value": None}}))["pipe"] == ""
+
+
+def test_a_step_with_items_of_its_own_receives_its_item(desk: Desk) -> None:
+    work = desk.work(inputs={"each": {"list": ["x"]}}, item="x", upstream={"a": {"value": "of a"}})
+    assert incoming(work) == "x"
+    file = file_item("docs/a.md")
+    assert incoming(work._replace(item={**file, "text": "hello"})) == "hello"
+    assert incoming(work._replace(item=file)) == "docs/a.md"
+
+
+def test_a_join_receives_keys_and_values_in_order(desk: Desk) -> None:
+    items = [{"key": "x", "value": 1, "usage": {}}, {"key": "y", "value": None, "failed": "broken"}]
+    work = desk.work(upstream={"a": {"value": items, "failed": ["y"]}})
+    kept = [{"key": "x", "value": 1}, {"key": "y", "value": None, "failed": "broken"}]
+    assert incoming(work) == kept
+    assert namespace(work)["pipe"]["items"] == kept
+
+
+def test_templates_see_production_as_its_name_and_its_members(desk: Desk) -> None:
+    names = namespace(desk.work(params={"production": {"name": "profiles", "dir": "d"}, "id": "00001"}))
+    assert (str(names["production"]), names["production"]["dir"], names["id"]) == ("profiles", "d", "00001")
+    assert "production" not in namespace(desk.work())
+
+
+def test_a_second_name_of_an_output_is_a_name_of_the_pipe(desk: Desk) -> None:
+    work = desk.work(upstream={"a": {"value": "text"}}, settings={"outputs": {"notes": "a"}})
+    pipe = namespace(work)["pipe"]
+    assert pipe["notes"] == pipe["a"] == pipe["steps"]["a"] == pipe["pipeout_text"] == "text"
+
+
+def test_a_field_of_the_step_wins_over_the_run_parameters(desk: Desk) -> None:
+    work = desk.work(inputs={"params": {"a": 1}})
+    assert seen(work)["params"] == {"a": 1}
+    assert seen(work)["run"] == {"input": "the input"}
+    assert seen(desk.work())["params"] == {"input": "the input"}
+
+
+def test_a_function_in_a_child_is_sent_only_what_it_can_ask_for(desk: Desk) -> None:
+    work = desk.work(inputs={"function": "f", "prompt": "p"}, settings={"vars": {"a": 1}})
+    assert seen_by_function(work) == {"function": "f", "pipe": "the input", "run": {"input": "the input"}}
+
+
+# ── from a work to a done ───────────────────────────────────────────────────────────────────────────────────
+
+
+class Raises:
+    kind, version, effect = "llm", "1", "none"
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    async def carry_out(self, ctx: Any, inputs: Any) -> Any:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ValueError("bad"), Permanent),
+        (ConnectionResetError("reset"), Transient),
+        (TimeoutError("of a socket"), Transient),
+        (SystemExit(3), Permanent),
+        (InvalidName("bad name"), Permanent),
+    ],
+)
+async def test_what_an_executor_raises_becomes_a_step_error(desk: Desk, error: BaseException, kind: type) -> None:
+    with pytest.raises(kind) as caught:
+        await perform({"llm": Raises(error)})(desk.work(), desk.context())
+    assert str(error) in str(caught.value)
+
+
+async def test_an_executor_that_cancels_itself_has_failed(desk: Desk) -> None:
+    import asyncio
+
+    with pytest.raises(Permanent, match="cancelled itself"):
+        await perform({"llm": Raises(asyncio.CancelledError())})(desk.work(), desk.context())
+
+
+async def test_an_unknown_kind_is_named_with_those_there_are(desk: Desk) -> None:
+    with pytest.raises(Permanent, match=r"'other'.*llm"):
+        await perform({"llm": Raises(ValueError())})(desk.work("other"), desk.context())
+
+
+async def test_middleware_runs_in_the_order_it_is_listed(desk: Desk) -> None:
+    order: list[str] = []
+
+    def named(name: str) -> Any:
+        async def one(work: Any, ctx: Any, handler: Any) -> Any:
+            order.append(name)
+            return await handler(work, ctx)
+
+        return one
+
+    async def last(work: Any, ctx: Any) -> Done:
+        return Done("{}")
+
+    await chain([named("outer"), named("inner")], last)(desk.work(), desk.context())
+    assert order == ["outer", "inner"]
+
+
+def test_the_evidence_of_a_strange_error_holds_a_bounded_traceback() -> None:
+    class Ugly(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    assert len(str(step_error(ValueError("\ud800" * 100_000)).evidence)) < 20_000
+    assert "Ugly" in str(step_error(Ugly()))
+
+
+# ── files ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_written_is_staged_and_read_back_but_not_yet_in_place(desk: Desk) -> None:
+    staged = desk.staged()
+    hash = staged.write("out/a.txt", b"new")
+    assert staged.read("./out/../out/a.txt") == b"new"
+    assert not (desk.dir / "out").exists()
+    assert staged.written == [("out/a.txt", hash, None)]
+
+
+def test_the_version_that_a_write_replaces_is_known(desk: Desk) -> None:
+    (desk.dir / "a.txt").write_bytes(b"old")
+    staged = desk.staged()
+    staged.write("a.txt", b"one")
+    hash = staged.write("a.txt", b"two")
+    assert staged.written == [("a.txt", hash, hashlib.sha256(b"old").hexdigest())]
+
+
+def test_a_version_this_run_has_recorded_is_replaced_even_if_a_person_changed_the_file(desk: Desk) -> None:
+    (desk.dir / "a.txt").write_bytes(b"by a person")
+    desk.recorded["a.txt"] = ours = desk.content.put(b"ours")
+    staged = desk.staged()
+    staged.write("a.txt", b"new")
+    assert staged.written[0][2] == ours
+
+
+def test_a_recorded_file_that_is_not_in_place_yet_can_be_read(desk: Desk) -> None:
+    desk.recorded["a.txt"] = desk.content.put(b"pending")
+    assert desk.staged().read("a.txt") == b"pending"
+
+
+def test_what_was_read_is_remembered_by_hash(desk: Desk) -> None:
+    (desk.dir / "a.txt").write_bytes(b"text")
+    staged = desk.staged()
+    staged.read("a.txt")
+    assert staged.seen == {"a.txt": hashlib.sha256(b"text").hexdigest()}
+
+
+@pytest.mark.parametrize("path", ["../a", "/etc/passwd", "a/../../b", "", "a\0b", "a\nb", "x" * 300, "."])
+def test_a_path_that_leads_outside_or_is_none_is_refused(desk: Desk, path: str) -> None:
+    staged = desk.staged()
+    for attempt in (lambda: staged.read(path), lambda: staged.write(path, b"")):
+        with pytest.raises(InvalidName):
+            attempt()
+
+
+def test_links_are_not_followed(desk: Desk, tmp_path: Any) -> None:
+    (tmp_path / "secret").write_text("s")
+    (desk.dir / "file").symlink_to(tmp_path / "secret")
+    (desk.dir / "folder").symlink_to(tmp_path)
+    for path in ("file", "folder/secret"):
+        with pytest.raises(InvalidName, match="links are not followed"):
+            desk.staged().read(path)
+
+
+def test_a_pipe_or_a_directory_is_no_file_and_does_not_block(desk: Desk) -> None:
+    os.mkfifo(desk.dir / "fifo")
+    (desk.dir / "folder").mkdir()
+    for path in ("fifo", "folder"):
+        with pytest.raises((Permanent, InvalidName)):
+            desk.staged().read(path)
+
+
+def test_a_file_that_is_not_there_is_not_found(desk: Desk) -> None:
+    for path in ("nope.txt", "no/such/dir.txt"):
+        with pytest.raises(NotFound, match=r"nope|no/such"):
+            desk.staged().read(path)
+
+
+def test_another_directory_of_the_run_keeps_its_absolute_path(desk: Desk, tmp_path: Any) -> None:
+    other = tmp_path / "productions"
+    other.mkdir()
+    desk.more = (str(other),)
+    staged = desk.staged()
+    staged.write(str(other / "a" / "b.txt"), b"x")
+    assert staged.written[0][0] == str(other / "a" / "b.txt")
+    (other / "c.txt").write_bytes(b"there")
+    assert staged.read(str(other / "c.txt")) == b"there"
