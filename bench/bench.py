@@ -89,10 +89,9 @@ class Stand(NamedTuple):
         return self.store.create_runs(new, owner=self.engine.owner, lease=time.time() + LEASE)
 
     async def carry_out(self, rows: Sequence[RunRow]) -> None:
-        runs = [row.number for row in rows]
-        await self.engine.submit(*runs)
-        for run in runs:
-            await self.engine.ended(run)
+        await self.engine.submit(*rows)
+        for row in rows:
+            await self.engine.ended(row.number)
 
 
 @contextlib.asynccontextmanager

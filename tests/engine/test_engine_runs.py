@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from engine_stage import Stage, reload, told, turn, until
+from engine_stage import Stage, passing, reload, told, turn, until
 
 from callboard.core.facts import Asked, Cancelled, Continued, Paused, Resumed
 from callboard.core.plan import Map, Plan, Retry, Review, Task
@@ -498,3 +498,57 @@ def test_plans_are_shared_by_their_runs() -> None:
     for text in texts:
         shapes.get(digest(text), text)
     assert len(shapes._young) <= 2
+
+
+async def test_more_letters_than_are_read_at_once_are_all_taken(stage: Stage) -> None:
+    from callboard.core.facts import Heard
+    from callboard.core.plan import EventIs, Rule
+
+    run = stage.run("a", "b", rules=(Rule("b", "START", EventIs("last")),))
+    stage.letter(run, *(Heard("event", n) for n in range(1, 2501)), Heard("last", 2501))
+    engine = await stage.engine()
+    await engine.submit(run)
+    assert await engine.ended(run) is SUCCESS
+    assert stage.statuses(run) == {"a": "SUCCESS", "b": "SUCCESS"} and not stage.store.waiting()
+
+
+async def test_a_run_created_for_its_engine_is_taken_as_it_is(stage: Stage) -> None:
+    from callboard.core.plan import dump
+
+    engine = await stage.engine()
+    plan = dump(Plan((Task("a"), Task("b", needs=("a",)))))
+    new = [(f"r{n}", "", plan, "{}", "test", 1.0, None) for n in range(3)]
+    rows = stage.store.create_runs(new, owner=engine.owner, lease=2e9)  # type: ignore[attr-defined]
+    for row in rows:
+        assert await engine.submit(row) == (row.number,)
+        assert await engine.ended(row.number) is SUCCESS
+
+
+async def test_a_graph_deeper_than_what_is_kept_reads_its_join_in_a_thread(stage: Stage) -> None:
+    names = [f"t{n}" for n in range(100)]
+    stage.backend.script |= {name: name for name in names}
+    stage.backend.script["join"] = lambda work: [work.upstream[name]["value"] for name in names]
+    release = stage.backend.hold("t99")
+    run = stage.run(*names, Task("join", needs=tuple(names)))
+    engine = await stage.engine()
+    await engine.submit(run)
+    await until(lambda: list(stage.statuses(run).values()).count("SUCCESS") == 99)
+    engine._texts.forget()
+    release()
+    assert await engine.ended(run) is SUCCESS
+    assert json.loads(stage.value(run, 100) or "")["value"] == names
+
+
+async def test_an_engine_that_awaits_a_run_of_another_hears_of_its_end(stage: Stage) -> None:
+    release = stage.backend.hold("a")
+    run = stage.run("a")
+    first, second = await stage.engine(), await stage.engine()
+    await first.submit(run)
+    await until(lambda: stage.backend.begun)
+    assert await second.submit(run) == ()
+    end = asyncio.ensure_future(second.ended(run))
+    await turn()
+    release()
+    await until(lambda: stage.status(run) is SUCCESS)
+    await passing(stage.clock, end.done)
+    assert end.result() is SUCCESS

@@ -53,14 +53,17 @@ _STORE_WAITS = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 
 class Dispatcher:
-    """Holds all works of an engine. `post(held, fact, size)` takes the facts they end with."""
+    """Holds all works of an engine. `post(held, fact, size, last)` takes the facts they end with.
+
+    `last` says that nothing else is outside, and that the caller is the end of a task.
+    """
 
     def __init__(
         self,
         backend: Backend,
         inputs: Inputs,
         timers: Timers,
-        post: Callable[[Held, Fact, int], None],
+        post: Callable[[Held, Fact, int, bool], None],
         publish: Callable[[Held, Sequence[tuple[str, Json]], str], Awaitable[tuple[Notice, ...]]],
     ) -> None:
         self._backend, self._inputs, self._timers, self._post, self._publish = backend, inputs, timers, post, publish
@@ -68,11 +71,6 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()  # attempts must not see each other's variables
-
-    @property
-    def is_idle(self) -> bool:
-        """Nothing is outside."""
-        return not self._tasks
 
     # ── orders ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -99,7 +97,7 @@ class Dispatcher:
     def stop_list(self, held: Held, order: StopList) -> None:
         at = held.lists.get(order.node)
         if at is None:
-            self._post(held, ListStopped(order.node, order.number), 0)
+            self._post(held, ListStopped(order.node, order.number), 0, False)
         elif at.number == order.number:
             self.end(at, "stop")
 
@@ -148,7 +146,7 @@ class Dispatcher:
             fact = self._ending(at)
         except (Exception, SystemExit) as error:
             fact = failure(at, error)
-        self._over(at, fact, size)
+        self._over(at, fact, size, inside=True)
 
     async def _fetched(self, at: AtWork, order: Start | List) -> Work:
         """Inputs from a store that may be out of reach for a while; the time limit of the attempt ends the wait."""
@@ -184,7 +182,7 @@ class Dispatcher:
                 return None
         return LeaseLost(*name)
 
-    def _over(self, at: AtWork, fact: Fact | None, size: int = 0) -> None:
+    def _over(self, at: AtWork, fact: Fact | None, size: int = 0, *, inside: bool = False) -> None:
         """Nothing of it runs any more."""
         at.over = True
         held = at.held
@@ -195,7 +193,7 @@ class Dispatcher:
         elif held.lists.get(at.node) is at:
             del held.lists[at.node]
         if fact is not None and not held.lost:
-            self._post(held, fact, size)
+            self._post(held, fact, size, inside and not self._tasks)
 
     # ── lists ───────────────────────────────────────────────────────────────────────────────────────────
 

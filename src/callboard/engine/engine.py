@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from callboard.core.plan import Task
     from callboard.engine.batch import Stepped
     from callboard.engine.held import Held
-    from callboard.ports import Backend, Call, Clock, Json, Owner, Store, Watcher
+    from callboard.ports import Backend, Call, Clock, Json, Owner, RunRow, Store, Watcher
 
 #: Log lines of one run that wait for a transaction; more are dropped.
 MOST_LOGS = 1000
@@ -99,7 +99,7 @@ class Engine:
         parts.keeper = Keeper(parts.store, parts.clock, lost=self._lost_elsewhere, lease=parts.lease)
         self._taking = Taking(parts)
         self._mail = Mailroom(parts, self._taking, serve=self._serve)
-        parts.read_mail = self._mail.read
+        parts.read_mail, parts.look = self._mail.read, self._mail.look
         parts.keeper.start()
         self._bell = Doorbell(self._folder, f"{parts.owner.pid}-{parts.owner.token}") if self._folder else None
         if self._bell is not None:
@@ -117,7 +117,7 @@ class Engine:
         self._taking.closing = self._mail.closed = parts.turns.closing = True
         for held in list(parts.runs.values()) if interrupt else ():
             if held.run is not None and held.run.status in (INIT, RUNNING):
-                self._post(held, Interrupted(), 0)
+                self._post(held, Interrupted())
         await parts.turns.flushed()
         for held in list(parts.runs.values()):
             parts.dispatcher.end_all(held, "halt")
@@ -146,13 +146,15 @@ class Engine:
 
     # ── what others ask ─────────────────────────────────────────────────────────────────────────────────
 
-    async def submit(self, *runs: int) -> tuple[int, ...]:
-        """Claim runs and carry them out; those that are this engine's now. Raises StoreError, NotFound."""
-        new = [run for run in runs if run not in self.runs]
-        self._taking.wanted.update(new)
-        if new:
-            await self._taking.take_up(new)
-        return tuple(run for run in runs if run in self.runs)
+    async def submit(self, *runs: int | RunRow) -> tuple[int, ...]:
+        """Claim runs and carry them out; those that are this engine's now. Raises StoreError, NotFound.
+
+        A `RunRow` of a run just created for `owner` spares a claim and a look at rows it cannot have yet.
+        """
+        numbers = [run if isinstance(run, int) else run.number for run in runs]
+        self._taking.wanted.update(number for number in numbers if number not in self.runs)
+        await self._taking.take_up(runs)
+        return tuple(number for number in numbers if number in self.runs)
 
     async def post(self, run: int, *facts: Fact) -> None:
         """Facts of a person, for a run that this engine has; returns when they are on disk.
@@ -172,10 +174,18 @@ class Engine:
     async def ended(self, run: int) -> Status:
         """How a run ended, whoever carried it out. Raises NotFound, StoreError when it had to be set aside."""
         if run not in self.runs:
+            known = self._taking.ended_here(run)
+            if known is not None:
+                return known
             row = await self._parts.committer.aside(self._parts.store.find_run, str(run))
             if Status(row.status) in ENDED and run not in self.runs:
                 return Status(row.status)
         return await self._taking.end_of(run)
+
+    @property
+    def refused(self) -> Mapping[int, str]:
+        """Runs that this engine does not carry out, and why."""
+        return self._taking.refused
 
     def watch(self, watcher: Watcher) -> Callable[[], None]:
         """Be told what moved, after it is on disk; the returned function ends that."""
@@ -198,6 +208,13 @@ class Engine:
             self._parts.turns.ready(held)
         for future in waiting:
             await future
+
+    def note_paid(self, call: Call) -> None:
+        """A ledger row for the next transaction of its run, whatever becomes of its attempt; nobody waits for it."""
+        held = self.runs.get(call.run)
+        if held is not None:
+            held.calls.append(call)
+            self._parts.turns.ready(held)
 
     def note(self, run: int, node: int, number: int, text: str, level: str = "info") -> None:
         """A line for a task's log; it rides in the next transaction and is the first to be dropped."""
@@ -229,6 +246,8 @@ class Engine:
                 self._carry_out(held, order, elapsed)
         if stepped.documents:
             self._parts.publisher.publish(held, stepped.documents)
+        if not held.drained:
+            self._loop.call_soon(self._mail.look)
         for future in stepped.paid:
             answer(future, None)
         if stepped.answers:
@@ -281,12 +300,12 @@ class Engine:
         offsets = await parts.committer.aside(parts.store.publish, rows, parts.clock.now().wall)
         return tuple(Notice(key, offset, value) for (key, value), offset in zip(events, offsets, strict=True))
 
-    def _post(self, held: Held, fact: Fact, size: int) -> None:
+    def _post(self, held: Held, fact: Fact, size: int = 0, last: bool = False) -> None:
         held.facts.append(fact)
         held.size += size
         if held.ready:
             return
-        if self._parts.dispatcher.is_idle:
+        if last:
             self._parts.turns.at_once(held)
         else:
             self._parts.turns.ready(held)

@@ -7,6 +7,7 @@ whose owner is dead. A letter that cannot be read is consumed and shown; it stop
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from callboard.core.status import ENDED, Status
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 POLL = 0.25
 #: Looks after which orphans are sought.
 _ORPHANS_EVERY = 4
+#: Looks without a commit after which the log is copied back.
+_QUIET_LOOKS = 4
 
 
 class Mailroom:
@@ -34,6 +37,7 @@ class Mailroom:
     def __init__(self, parts: Parts, taking: Taking, *, serve: bool) -> None:
         self._parts, self._taking, self._serve = parts, taking, serve
         self._claiming = self._again = False
+        self._seen = self._copied = self._quiet = 0
         self.closed = False
 
     async def watch(self) -> None:
@@ -54,8 +58,20 @@ class Mailroom:
             for held in list(self._parts.runs.values()):
                 if held.logs:
                     self._parts.turns.ready(held)
+            await self._rest()
             count += 1
             await clock.sleep_until(clock.now().elapsed + POLL)
+
+    async def _rest(self) -> None:
+        """Copy the store's log back when nothing has been committed for a second."""
+        seen = self._parts.turns.commits
+        self._quiet = self._quiet + 1 if seen == self._seen else 0
+        self._seen = seen
+        checkpoint = getattr(self._parts.store, "checkpoint", None)
+        if self._quiet == _QUIET_LOOKS and seen != self._copied and checkpoint is not None:
+            self._copied = seen
+            with contextlib.suppress(StoreError):
+                await self._parts.committer.aside(checkpoint)
 
     def look(self) -> None:
         """Find out who has letters, now."""

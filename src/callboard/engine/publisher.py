@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from callboard.core.facts import Fact
     from callboard.engine.held import Held
 
-PutDocument = "Callable[[int, str, str, str | None], object]"
-
 _WAITS = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -31,7 +29,7 @@ class Publisher:
     def __init__(
         self,
         put: Callable[[int, str, str, str | None], object] | None,
-        post: Callable[[Held, Fact, int], None],
+        post: Callable[[Held, Fact], None],
         sleep: Callable[[float], Awaitable[None]],
         report: Callable[[str, str], None],
     ) -> None:
@@ -67,7 +65,7 @@ class Publisher:
                 queue.popleft()
                 if not held.lost:
                     held.published.append((path, hash, replaces, id, "published"))
-                    self._post(held, Published(path), 0)
+                    self._post(held, Published(path))
         finally:
             self._queues.pop(held.number, None)
 

@@ -7,6 +7,7 @@ run when it is taken up, not an event when a process starts.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +18,7 @@ from callboard.core.orders import Evaluate, Tick, Wake
 from callboard.core.plan import Probe
 from callboard.core.plan import load as load_plan
 from callboard.core.status import STOPPING
+from callboard.errors import InvalidPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,17 +49,26 @@ class Shapes:
 
     def __init__(self, most: int = 64) -> None:
         self._most = most
-        self._young: dict[str, Graph] = {}
-        self._old: dict[str, Graph] = {}
+        self._young: dict[str, tuple[str, Graph]] = {}
+        self._old: dict[str, tuple[str, Graph]] = {}
 
     def get(self, hash: str, text: str) -> Graph:
-        graph = self._young.get(hash) or self._old.get(hash)
-        if graph is None:
-            graph = Graph(load_plan(text))
+        """Raises what `plan.load` and `Graph` raise for a text that is no plan."""
+        known = self._young.get(hash) or self._old.get(hash) or (text, Graph(load_plan(text)))
         if len(self._young) >= self._most:
             self._old, self._young = self._young, {}
-        self._young[hash] = graph
-        return graph
+        self._young[hash] = known
+        return known[1]
+
+    def text(self, hash: str) -> str | None:
+        """The text of a plan that is known."""
+        known = self._young.get(hash) or self._old.get(hash)
+        return None if known is None else known[0]
+
+    def learn(self, found: RunRows) -> None:
+        """Work a plan out before it is needed on the loop. A plan that cannot be read is found out there."""
+        with contextlib.suppress(ValueError, KeyError, TypeError, InvalidPlan):
+            self.get(found.run.plan, found.plan)
 
 
 def take(store: Store, run: int, owner: Owner, lease: float, at: float, alive: Callable[[Owner], bool]) -> Taken | None:

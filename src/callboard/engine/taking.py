@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from callboard.core.facts import Ticked, Woke
 from callboard.core.orders import Wake
-from callboard.core.status import ENDED
+from callboard.core.status import ENDED, INIT
 from callboard.engine import recovery
 from callboard.engine.held import Held
 from callboard.engine.owner import alive
 from callboard.engine.turns import RESTS
 from callboard.errors import CallboardError, FenceLost, NotFound, StoreDamaged, StoreError
+from callboard.ports import RunRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from callboard.engine.publisher import Publisher
     from callboard.engine.timers import Timers
     from callboard.engine.turns import Turns
-    from callboard.ports import Backend, Clock, Letter, Owner, Store
+    from callboard.ports import Backend, Clock, Letter, Owner, RunRow, Store
 
 #: Seconds after its end that a run is released.
 LINGER = 1.0
@@ -44,8 +45,8 @@ class Parts:
     """The parts of one engine, made when it starts; `taking` and `engine` share them."""
 
     __slots__ = (
-        "admission", "backend", "clock", "committer", "dispatcher", "evaluate", "inside", "keeper", "lease", "owner",
-        "publisher", "read_mail", "runs", "store", "tell", "timers", "turns",
+        "admission", "backend", "clock", "committer", "dispatcher", "evaluate", "inside", "keeper", "lease", "look",
+        "owner", "publisher", "read_mail", "runs", "store", "tell", "timers", "turns",
     )  # fmt: skip
 
     admission: Admission
@@ -57,6 +58,7 @@ class Parts:
     inside: Callable[[Task], bool]
     keeper: Keeper
     lease: float
+    look: Callable[[], None]
     owner: Owner
     publisher: Publisher
     read_mail: Callable[[Held, Sequence[Letter]], None]
@@ -75,7 +77,7 @@ class Taking:
         self.refused: dict[int, str] = {}  # runs this engine does not carry out, and why
         self.wanted: set[int] = set()  # submitted while another engine had them
         self._ends: dict[int, list[asyncio.Future[Status]]] = {}
-        self._leaving: dict[int, int] = {}  # ended runs still owned → fence
+        self._leaving: dict[int, tuple[int, Status | None]] = {}  # runs to be released → fence, how they ended
         self._shapes = recovery.Shapes()
         self._tasks: set[asyncio.Task[None]] = set()
         self._turnstile = asyncio.Lock()  # a run is taken and let go by one at a time: rows read are soon old
@@ -83,16 +85,20 @@ class Taking:
 
     # ── taking up ───────────────────────────────────────────────────────────────────────────────────────
 
-    async def take_up(self, runs: Sequence[int]) -> None:
+    async def take_up(self, runs: Sequence[int | RunRow]) -> None:
         """Claim runs and load them; those with a living owner are left alone.
 
         Raises StoreError, and NotFound or StoreDamaged when it is about a single run.
         """
         async with self._turnstile:
-            new = [run for run in runs if run not in self._parts.runs]
-            for taken in await self._parts.committer.aside(self._claim, new) if new else ():
+            held = self._parts.runs
+            new = [run for run in runs if _number(run) not in held]
+            claimed = await self._parts.committer.aside(self._claim, new) if new else ()
+            for taken in claimed:
                 if not self.closing:
                     self._take(taken)
+        if claimed:
+            self._parts.look()  # for letters that came while these were read
 
     def _take(self, taken: recovery.Taken) -> None:
         number = taken.rows.run.number
@@ -103,23 +109,36 @@ class Taking:
         self._parts.keeper.hold(number, taken.fence)
         self._install(held, taken, new=True)
 
-    def _claim(self, runs: Sequence[int]) -> list[recovery.Taken]:
+    def _claim(self, runs: Sequence[int | RunRow]) -> list[recovery.Taken]:
         """In the thread."""
         parts = self._parts
         taken: list[recovery.Taken] = []
         for run in runs:
             now = parts.clock.now().wall
             try:
-                one = recovery.take(parts.store, run, parts.owner, now + parts.lease, now, self._lives)
+                one = self._fresh(run) or recovery.take(
+                    parts.store, _number(run), parts.owner, now + parts.lease, now, self._lives
+                )
             except (StoreDamaged, NotFound) as error:
-                self.refused[run] = str(error)
-                parts.tell("set aside", f"run {run}: {error}")
+                self.refused[_number(run)] = str(error)
+                parts.tell("set aside", f"run {_number(run)}: {error}")
                 if len(runs) == 1:
                     raise
                 continue
             if one is not None:
+                self._shapes.learn(one.rows)
                 taken.append(one)
         return taken
+
+    def _fresh(self, run: int | RunRow) -> recovery.Taken | None:
+        """A run just created for us, of a plan we know: it has letters and nothing else."""
+        if isinstance(run, int) or run.owner != self._parts.owner or run.status != INIT:
+            return None
+        plan = self._shapes.text(run.plan)
+        if plan is None:
+            return None
+        letters = self._parts.store.inbox(run.number, 0, recovery.MOST_LETTERS)
+        return recovery.Taken(RunRows(run, plan, (), (), (), ()), run.fence, 0, letters, ())
 
     def _lives(self, owner: Owner) -> bool:
         return owner != self._parts.owner and alive(owner)
@@ -183,17 +202,22 @@ class Taking:
                 await parts.dispatcher.sleep(RESTS[min(tried, len(RESTS) - 1)])
                 tried += 1
             else:
-                return self._install(held, taken, new=False)
+                self._install(held, taken, new=False)
+                return parts.look()
 
     # ── letting go ──────────────────────────────────────────────────────────────────────────────────────
 
     def finish(self, held: Held, status: Status) -> None:
         """The end is on disk. The run leaves memory now and is released when there is time."""
         self._forget(held)
-        self._leaving[held.number] = held.fence
+        self._leaving[held.number] = (held.fence, status)
         if len(self._leaving) == 1:
             self._parts.timers.at(self._parts.clock.now().elapsed + LINGER, self._let_go)
         self.tell_end(held.number, status)
+
+    def ended_here(self, run: int) -> Status | None:
+        """How a run ended that is still ours, so that nobody can have reopened it."""
+        return self._leaving.get(run, (0, None))[1]
 
     def tell_end(self, run: int, status: Status) -> None:
         for future in self._ends.pop(run, ()):
@@ -216,12 +240,12 @@ class Taking:
 
     async def release_all(self) -> None:
         """Let go of everything: the engine ends."""
-        self._leaving.update((held.number, held.fence) for held in self._parts.runs.values())
+        self._leaving.update((held.number, (held.fence, None)) for held in self._parts.runs.values())
         await self._release()
 
     async def _release(self) -> None:
         async with self._turnstile:
-            pairs = list(self._leaving.items())
+            pairs = [(run, fence) for run, (fence, _) in self._leaving.items()]
             self._leaving.clear()
             for run, _ in pairs:
                 self._parts.keeper.drop(run)
@@ -246,7 +270,7 @@ class Taking:
         for end in self._ends.pop(held.number, ()):
             answer(end, error)
         if release:
-            self._leaving[held.number] = held.fence
+            self._leaving[held.number] = (held.fence, None)
             self.spawn(self._release())
 
     def _abandon(self, held: Held, error: Exception, stepped: Stepped | None) -> None:
@@ -273,6 +297,10 @@ class Taking:
         for waiting in self._ends.values():
             for future in waiting:
                 future.cancel()
+
+
+def _number(run: int | RunRow) -> int:
+    return run if isinstance(run, int) else run.number
 
 
 def answer(future: asyncio.Future[None] | asyncio.Future[Status], value: Exception | Status | None) -> None:

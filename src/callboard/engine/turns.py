@@ -67,6 +67,7 @@ class Turns:
         self._turning = False
         self._rests = 0  # tries of the store in a row that failed
         self._flushes: list[asyncio.Future[None]] = []
+        self.commits = 0
         self.resting = False
         self.closing = False  # nothing starts any more
 
@@ -156,6 +157,7 @@ class Turns:
     def _committed(self, batch: list[Stepped], error: BaseException | None) -> None:
         if error is None:
             self._careful = False
+            self.commits += 1
             if self._rests:
                 self._rests = 0
                 self._hands.tell("running", "")
