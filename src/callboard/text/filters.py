@@ -143,7 +143,7 @@ def items_of(meter: Meter, value: Any) -> list[Any]:
 def operate(meter: Meter, operator: str, left: Any, right: Any) -> Any:
     """`left operator right`, refused before it grows. Texts and lists may be added and repeated, nothing else."""
     meter.spend(1)
-    if operator == "+" and isinstance(left, (str, list, tuple)):
+    if operator == "+" and isinstance(left, (str, list, tuple)) and type(left) is type(right):
         meter.fits(len(left) + len(right))
         meter.spend((len(left) + len(right)) >> 5)
         return left + right

@@ -40,7 +40,7 @@ __all__ = [
     "fill",
     "is_template",
     "truth",
-    "uses_in",
+    "undefined_fix",
 ]
 
 #: Characters that one rendering may write.
@@ -110,7 +110,7 @@ class Compiled(NamedTuple):
 
     def fault(self, what: str, line: int = 1, *, written: str = "", fix: str = "") -> InvalidFile:
         """The error to raise about this template; `line` counts inside its text, `written` is what stands there."""
-        where = f"{self.name}: " if self.name and self.name != self.file else ""
+        where = f"{self.name}: " if self.file and self.name and self.name != self.file else ""
         lines = self.text.split("\n", line)
         found = lines[line - 1].find(written or "{") if line <= len(lines) else -1
         return InvalidFile(
@@ -139,7 +139,9 @@ class Compiled(NamedTuple):
 def undefined_fix(name: str, known: Iterable[object]) -> str:
     """What to do about an undefined name: spaces around a minus, or one of the names that are known."""
     listed = ", ".join(sorted(map(str, known))[:12]) or "nothing"
-    spaced = f"{name} is one name; to subtract write {name.replace('-', ' - ')}; " if "-" in name[:40] else ""
+    spaced = (
+        f"{name} is one name; to subtract write {name.replace('-', ' - ')}; " if "-" in name and len(name) < 60 else ""
+    )
     return f"{spaced}known here: {listed}"
 
 
@@ -474,15 +476,16 @@ class _Environment(ImmutableSandboxedEnvironment):
         if isinstance(obj, Mapping):
             found = find(obj, argument) if isinstance(argument, str) else MISSING
             return self.undefined(obj=obj, name=argument) if found is MISSING else found
-        if isinstance(obj, LoopContext) and argument in _LOOP:
+        if isinstance(obj, LoopContext) and isinstance(argument, str) and argument in _LOOP:
             return getattr(obj, argument)
         if isinstance(obj, (list, tuple, str)) and isinstance(argument, int):
             if -len(obj) <= argument < len(obj):
                 return obj[argument]
             return self.undefined(hint=f"there is no element {argument} in a list of {len(obj)}")
         kind = "text" if isinstance(obj, str) else "loop" if isinstance(obj, LoopContext) else type(obj).__name__
-        hint = f"a {kind} has no member {str(argument)[:60]!r}"
-        if argument in filters.FILTERS:
+        member = repr(argument[:60]) if isinstance(argument, str) else f"of type {type(argument).__name__}"
+        hint = f"a {kind} has no member {member}"
+        if isinstance(argument, str) and argument in filters.FILTERS:
             hint += f"; write |{argument}"
         return self.undefined(hint=hint)
 

@@ -151,14 +151,13 @@ def choice(*words: str) -> Callable[[Cursor, Any], str]:
 
 
 def when(cursor: Cursor, value: Any) -> bool | str:
-    """true, false, or the template of a condition."""
+    """true, false, or a condition: a template, or an expression without braces."""
     if isinstance(value, bool):
         return value
     made = text(cursor, value)
     if made.strip().lower() in _BOOLEANS:
         return _BOOLEANS[made.strip().lower()]
-    made = condition(made)
-    cursor.compile(made)
+    cursor.compile(condition(made))
     return made
 
 

@@ -14,7 +14,7 @@ from callboard.faces.pipelines.kinds import KINDS
 from callboard.text.filters import MISSING, find
 from callboard.text.names import close, same
 from callboard.text.template import compile as compile_template
-from callboard.text.template import undefined_fix
+from callboard.text.template import condition, undefined_fix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -261,6 +261,13 @@ def _templates(pipeline: Pipeline, step: Step) -> Iterator[tuple[str, Compiled]]
                 if part != "from":
                     for compiled in _texts(pipeline, inner, (*path, part), label):
                         yield ("each.key" if part == "key" else key), compiled
+        elif key == "when" and isinstance(value, str) and condition(value) != value:
+            place = pipeline.document.place(path)
+            indent = place.indent - len("{{ ")
+            yield (
+                key,
+                compile_template(condition(value), name=label, file=pipeline.file, line=place.line, indent=indent),
+            )
         elif KINDS[keys[key].kind].is_template:
             for compiled in _texts(pipeline, value, path, label):
                 yield key, compiled
