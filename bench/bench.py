@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -295,6 +296,60 @@ def latency(args: Args) -> None:
         print(f"{'event, ' + how:24} p50 {p50:.2f} ms  p99 {p99:.2f} ms  of {len(times)}  goal {goal}", flush=True)
 
 
+# ── a large run, killed ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def _work_off(folder: Path, first: Callable[[], None] = lambda: None) -> None:
+    """Carry out the run that is recorded in `folder`, to its end."""
+    store = SQLiteStore(folder / "callboard.db")
+    begun: list[int] = []
+
+    def note(work: Work) -> None:
+        if not begun:
+            begun.append(work.node)
+            first()
+
+    engine = Engine(store, NoOp(note), SystemClock(), new_owner(), report=_complain)
+    await engine.start()
+    await engine.submit(1)
+    await engine.ended(1)
+    await engine.stop()
+    store.close()
+
+
+def worker(folder: Path) -> None:
+    """In a process of its own: seconds to the first start, and the peak of memory in MB."""
+    began = time.perf_counter()
+    first: list[float] = []
+    asyncio.run(_work_off(folder, lambda: first.append(time.perf_counter() - began)))
+    print(first[0], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def restart(args: Args) -> None:
+    """Peak memory of a large run; the first start after it was killed in the middle."""
+    n = args.n or 100_000
+    peaks, starts = [], []
+    for _ in range(min(args.repeat, 3)):
+        with tempfile.TemporaryDirectory(prefix="callboard-bench-", dir=args.directory) as name:
+            store = SQLiteStore(Path(name) / "callboard.db")
+            store.create_run(id="large", name="", plan=fan(n), params="{}", face="bench", at=time.time())
+            command = [sys.executable, __file__, "--worker", name]
+            child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+            while store.version() >= 0 and len(store.journal(1)) < n // 500:
+                time.sleep(0.02)
+            child.kill()
+            child.wait()
+            store.close()
+            start, peak = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+            starts.append(float(start))
+            peaks.append(float(peak))
+    print(
+        f"{f'{n:,} tasks, killed':24} first start {statistics.median(starts):.2f} s  goal ≤ 0.6 s"
+        f"  peak {statistics.median(peaks):.0f} MB  goal ≤ 200 MB",
+        flush=True,
+    )
+
+
 # ── starting ────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -317,6 +372,7 @@ def imports(args: Args) -> None:
 
 BENCHES = {
     "fanout": fanout, "chain": chain, "runs": runs, "busy": busy, "latency": latency, "imports": imports, "size": size,
+    "restart": restart,
 }  # fmt: skip
 
 
@@ -325,6 +381,7 @@ class Args(argparse.Namespace):
     n: int
     repeat: int
     directory: Path | None
+    worker: Path | None
 
 
 def main() -> None:
@@ -333,7 +390,11 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=int(os.environ.get("N") or 0), help="how many, instead of the usual")
     parser.add_argument("--repeat", type=int, default=5, help="times each is measured; the median counts")
     parser.add_argument("--directory", type=Path, help="where to write; must be on the disk that counts")
+    parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args(namespace=Args())
+    if args.worker is not None:
+        worker(args.worker)
+        return
     for name in [args.bench] if args.bench else BENCHES:
         BENCHES[name](args)
 

@@ -12,7 +12,7 @@ from engine_stage import Stage, passing, reload, told, turn, until
 from callboard.core.facts import Asked, Cancelled, Continued, Paused, Resumed
 from callboard.core.plan import Map, Plan, Retry, Review, Task
 from callboard.core.status import FAILED, RUNNING, STOPPED, SUCCESS
-from callboard.errors import BudgetRefused, Permanent, Refused, StoreError, Transient, UnknownEffect
+from callboard.errors import BudgetRefused, Permanent, Refused, RunInterrupted, StoreError, Transient, UnknownEffect
 from callboard.ports import Call, Done
 from callboard.testing.scripted import HANG, WorkerLost
 
@@ -462,7 +462,11 @@ async def test_an_orderly_stop_can_be_resumed(stage: Stage) -> None:
     engine = await stage.engine()
     await engine.submit(run)
     await until(lambda: stage.statuses(run)["b"] == "SUCCESS")
+    end = asyncio.ensure_future(engine.ended(run))
+    await turn()
     await engine.stop()
+    with pytest.raises(RunInterrupted):
+        await end
     assert stage.backend.stopped == ["a"]
     loaded = reload(stage.store, run)
     assert loaded.status is RUNNING and loaded.holds == {"interrupted"} and loaded.nodes[0].tries == 0

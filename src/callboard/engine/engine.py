@@ -172,7 +172,10 @@ class Engine:
             await future
 
     async def ended(self, run: int) -> Status:
-        """How a run ended, whoever carried it out. Raises NotFound, StoreError when it had to be set aside."""
+        """How a run ended, whoever carried it out.
+
+        Raises NotFound, StoreError when it had to be set aside, RunInterrupted when this engine stops first.
+        """
         if run not in self.runs:
             known = self._taking.ended_here(run)
             if known is not None:

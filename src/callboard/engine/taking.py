@@ -17,7 +17,7 @@ from callboard.engine import recovery
 from callboard.engine.held import Held
 from callboard.engine.owner import alive
 from callboard.engine.turns import RESTS
-from callboard.errors import CallboardError, FenceLost, NotFound, StoreDamaged, StoreError
+from callboard.errors import CallboardError, FenceLost, NotFound, RunInterrupted, StoreDamaged, StoreError
 from callboard.ports import RunRows
 
 if TYPE_CHECKING:
@@ -294,9 +294,9 @@ class Taking:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for waiting in self._ends.values():
+        for run, waiting in self._ends.items():
             for future in waiting:
-                future.cancel()
+                answer(future, RunInterrupted(f"run {run} is recorded and can be resumed", run=str(run)))
 
 
 def _number(run: int | RunRow) -> int:
