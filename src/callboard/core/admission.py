@@ -163,6 +163,11 @@ class Admission:
         ready = self._runs.get(run)
         return () if ready is None else ready.kept
 
+    def is_offered(self, run: int, node: int) -> bool:
+        """Whether it stands in a ready queue, or was picked while another run was stepped."""
+        ready = self._runs.get(run)
+        return ready is not None and (node in ready.offered or node in ready.kept)
+
     # ── units ───────────────────────────────────────────────────────────────────────────────────────────
 
     def blocking(self, run: Run, names: Limits) -> str | None:

@@ -11,6 +11,7 @@ from callboard.core.events import hear, set_tick
 from callboard.core.executions import begin, delay, end, retry
 from callboard.core.holds import hold_admission
 from callboard.core.orders import Wake
+from callboard.core.run import Draft
 from callboard.core.status import FAILED, INIT, QUEUED, RETRYING, RUNNING, SKIPPED, STOPPED, STOPPING, SUCCESS
 from callboard.core.waves import drain, start_all
 
@@ -33,7 +34,7 @@ def begun(work: Step, fact: f.Begun) -> bool:
     run = work.run
     if run.status is not INIT:
         return False
-    run.status = RUNNING
+    run.status, run.begun = RUNNING, True
     work.decision.status = int(RUNNING)
     work.state_moved = True
     for node in run.graph.roots:
@@ -77,10 +78,10 @@ def produced(work: Step, fact: f.Produced) -> bool:
     publish(work, fact)
     work.answered(row)
     if row.status is STOPPING:
-        row.draft = (fact.hash, fact.outcome)
+        row.draft = Draft(fact.hash, fact.outcome)
         end(work, row, STOPPED, "stopped unreviewed")
         return True
-    row.draft = (fact.hash, fact.outcome)
+    row.draft = Draft(fact.hash, fact.outcome)
     work.hold(row, "review")
     review = row.task.review
     if review is not None and review.expires is not None:

@@ -54,7 +54,8 @@ def begin(step: Step, row: Node, combination: Combination | None, *, cause: str)
     row.next, row.handled, row.stale, row.read, row.draft = None, False, "", None, None
     if cause != "rejection":
         row.rounds, row.note = 0, ""
-    row.derived = row.number == 1 and cause in ("need", "begin", "item") and row.id not in run.graph.watched
+    derivable = cause in ("need", "begin") or (cause == "item" and combination is None)
+    row.derived = row.number == 1 and derivable and row.id not in run.graph.watched and row.task.every is None
     _combine(step, row, combination, cause, met=met)
     if row.mapped is not None:
         _fresh_list(step, row)
@@ -311,6 +312,4 @@ def _extra_mapped(row: Node) -> dict[str, object]:
             data[name] = 1
     if mapped.source:
         data["source"] = mapped.source
-    if row.number > 1:
-        data["items"] = list(mapped.items)
     return data

@@ -44,8 +44,8 @@ class Graph:
     """`parents[n]` and `children[n]` are (node, kind of need) pairs; the rest is indexed by node, key or rule."""
 
     __slots__ = (
-        "branches", "by_key", "by_rule", "by_task", "children", "limits", "mapped", "names", "of_node", "order",
-        "overs", "parents", "plan", "roots", "ruled", "twins", "watched",
+        "branches", "by_key", "by_rule", "by_task", "children", "goers", "limits", "mapped", "names", "of_node",
+        "order", "overs", "parents", "plan", "roots", "ruled", "twins", "watched",
     )  # fmt: skip
 
     def __init__(self, plan: Plan) -> None:
@@ -59,6 +59,7 @@ class Graph:
         self.children: list[tuple[tuple[int, int], ...] | list[tuple[int, int]]] = [()] * len(plan.tasks)
         self.overs: dict[int, int] = {}  # node → the mapped task whose list it goes over
         self.twins: dict[int, list[int]] = {}  # mapped task → those that go over it item by item
+        self.goers: dict[int, list[int]] = {}  # mapped task → all that go over it
         self.mapped = [node for node, task in enumerate(plan.tasks) if task.map]
         self.limits = [_limits(plan, task) for task in plan.tasks]
         self._edges()
@@ -103,6 +104,7 @@ class Graph:
                 if self.plan.tasks[over].map is None:
                     raise InvalidPlan(f"{task.name} goes over {task.map.over}, which maps over nothing")
                 self.overs[node] = over
+                self.goers.setdefault(over, []).append(node)
                 kinds[over] = REQUIRED if task.map.barrier else OVER
                 if not task.map.barrier:
                     self.twins.setdefault(over, []).append(node)

@@ -57,7 +57,8 @@ def _add(step: Step, row: Node, key: str, value: str) -> Node:
     if item.id not in mapped.items:
         if item.status is SUCCESS or item.status is SKIPPED:
             mapped.good += 1  # taken back when it begins
-        step.decision.items.append((item.id, row.id, len(mapped.items), key, value))
+        place = (row.number - 1) << 20 | len(mapped.items)  # tells of which number's list it is
+        step.decision.items.append((item.id, row.id, place, key, value))
         mapped.items[item.id] = len(mapped.items)
     return item
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from callboard.core.ending import finish, stop_all
 from callboard.core.executions import act, begin, end, pack
+from callboard.core.run import Draft
 from callboard.core.status import ENDED, FAILED, INIT, QUEUED, RUNNING, STOPPED, SUCCESS
 from callboard.core.step import No
 
@@ -39,6 +40,8 @@ def cancelled(work: Step, fact: f.Cancelled) -> bool:
         raise No("the run has ended")
     if run.status is INIT:
         finish(work, STOPPED)
+        for row in run.nodes:
+            work.count(row)
         return True
     if run.cancelling:
         return False
@@ -57,20 +60,23 @@ def _held(work: Step, fact: Any, hold: str) -> Node:
 
 def edited(work: Step, fact: f.Edited) -> bool:
     row = _held(work, fact, "review")
-    if row.draft is not None and row.revision == 0:
-        work.decision.outcomes.append((pack(work.run.number, row.id, row.number), 0, row.draft[1]))
-        row.revision = 1
-    row.draft = (fact.hash, fact.outcome)
+    draft = row.draft
+    assert draft is not None
+    row.draft = Draft(fact.hash, fact.outcome, draft.outcome if draft.first is None else draft.first)
     work.moved[row.id] = row
     return True
 
 
 def approved(work: Step, fact: f.Approved) -> bool:
     row = _held(work, fact, "review")
-    if row.draft is None or row.draft[0] != fact.hash:
+    draft = row.draft
+    if draft is None or draft.hash != fact.hash:
         raise No("the draft has changed since it was looked at")
-    outcome, row.draft = row.draft[1], None
-    end(work, row, SUCCESS, "approved", outcome)
+    if draft.first is not None:
+        work.decision.outcomes.append((pack(work.run.number, row.id, row.number), 0, draft.first))
+        row.revision = 1
+    row.draft = None
+    end(work, row, SUCCESS, "approved", draft.outcome)
     return True
 
 

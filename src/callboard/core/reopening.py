@@ -35,7 +35,7 @@ def reopened(work: Step, fact: f.Reopened) -> bool:
         raise No(f"{fact.what!r} is no way to reopen a run: retry, restart or stale")
     if not chosen:
         raise No(f"there is nothing to {'redo' if fact.what == 'stale' else fact.what}")
-    run.status = RUNNING
+    run.status, run.begun = RUNNING, run.begun or fact.what == "retry"
     work.decision.status = int(RUNNING)
     work.state_moved = run.changed = True
     for row in tasks:

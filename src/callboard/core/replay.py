@@ -111,7 +111,7 @@ def stored(run: Run) -> dict[str, Any]:
     told = picture(run)
     began = sorted(row.began for row in run.nodes if not row.derived)
     for row, node in zip(run.nodes, told["nodes"], strict=True):
-        node["due"] = row.fired < row.up_began
+        node["due"] = bool(row.parent < 0 and run.graph.parents[row.id]) and row.fired < row.up_began
         node["began"] = "derived" if row.derived else began.index(row.began)
         if row.derived:
             node["at"] = 0.0

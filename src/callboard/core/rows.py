@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from callboard.core.counting import listing, needs, totals
 from callboard.core.deadline import Deadline
 from callboard.core.facts import Heard
-from callboard.core.run import BranchState, Node, Run
-from callboard.core.status import INIT, QUEUED, RUNNING, Status
+from callboard.core.run import BranchState, Draft, Node, Run
+from callboard.core.status import INIT, QUEUED, Status
 from callboard.core.step import Step, encode
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 def dump_run(run: Run) -> str:
     """What of a run is neither a column nor a row of its own, as JSON text."""
     data: dict[str, Any] = {}
+    if not run.begun:
+        data["unbegun"] = 1  # cancelled before it began
     if run.holds:
         data["holds"] = sorted(run.holds)
     if run.cancelling:
@@ -77,9 +79,9 @@ def load(
     for node, parent, _, key, _ in sorted(items, key=lambda row: row[0]):
         item = run.add_item(parent, key)
         assert item.id == node, (item.id, node)
-    _place_items(run, items)
     for row in executions:
         _load_execution(run, row)
+    _place_items(run, items)
     for branch, text in branches:
         _load_branch(run.branches[branch], json.loads(text))
     for path, hash, stage in documents:
@@ -91,6 +93,7 @@ def load(
 
 
 def _load_state(run: Run, data: dict[str, Any]) -> None:
+    run.begun = run.status is not INIT and "unbegun" not in data
     run.holds = set(data.get("holds", ()))
     run.cancelling = bool(data.get("cancelling"))
     run.failing = data.get("failing", -1)
@@ -102,10 +105,11 @@ def _load_state(run: Run, data: dict[str, Any]) -> None:
 
 
 def _place_items(run: Run, items: Iterable[Sequence[Any]]) -> None:
+    """The items of the present numbers, in list order; those of older lists are only known."""
     for node, parent, place, _, _ in sorted(items, key=lambda row: row[2]):
-        mapped = run.nodes[parent].mapped
-        assert mapped is not None
-        mapped.items[node] = place
+        row = run.nodes[parent]
+        if row.mapped is not None and place >> 20 == row.number - 1:
+            row.mapped.items[node] = place & 0xFFFFF
 
 
 def _load_execution(run: Run, row: Sequence[Any]) -> None:
@@ -114,7 +118,7 @@ def _load_execution(run: Run, row: Sequence[Any]) -> None:
     node.number = id & 0xFFFFF
     node.status, node.attempt, node.began, node.at = Status(status), attempt, began, at
     node.reason = reason or ""
-    if node.number:
+    if node.number and node.parent < 0:
         node.current = node.fresh = True
         node.fired = began
     if text:
@@ -136,14 +140,12 @@ def _load_extra(node: Node, data: dict[str, Any]) -> None:
         if name in data:
             setattr(node, name, Deadline(*data[name]))
     if "draft" in data:
-        node.draft = (data["draft"][0], data["draft"][1])
+        node.draft = Draft(*data["draft"])
     if node.mapped is not None and "mapped" in data:
         kept = data["mapped"]
         node.mapped.page, node.mapped.source = kept["page"], kept.get("source", 0)
         for name in ("asked", "due", "more", "lost", "giving_up"):
             setattr(node.mapped, name, bool(kept.get(name)))
-        if "items" in kept:
-            node.mapped.items = {item: place for place, item in enumerate(kept["items"])}
 
 
 def _load_branch(state: BranchState, data: dict[str, Any]) -> None:
@@ -165,42 +167,41 @@ def _derive(run: Run) -> None:
             run.counter = row.fired
         if row.mapped is not None:
             row.mapped.open, row.mapped.good, row.mapped.failed = listing(run, row.mapped.items)
-    for node in run.graph.order:
-        _recount(run, run.nodes[node])
     if run.acting:
-        _queue_first(run)
+        _queue_items(run)
+    roots = set(run.graph.roots)
+    for node in run.graph.order:
+        row = run.nodes[node]
+        row.waiting, row.movers, row.broken, row.up_began = needs(run, row)
+        if row.status is INIT and run.acting and _is_due(run, row, roots):
+            _queue(run, row)
+        row.may = row.is_open or row.next is not None or Step.possible(run, row)
+        row.meets = Step.meets(row, row.may)
     _total(run)
 
 
-def _recount(run: Run, row: Node) -> None:
-    """The counters of one task from those of its needs, which are counted already."""
-    row.waiting, row.movers, row.broken, row.up_began = needs(run, row)
-    row.may = row.is_open or row.next is not None or Step.possible(run, row)
-    row.meets = Step.meets(row, row.may)
-
-
-def _queue_first(run: Run) -> None:
+def _is_due(run: Run, row: Node, roots: set[int]) -> bool:
     """A first QUEUED is not stored: its needs are met and it never began."""
-    roots = set(run.graph.roots)
-    for row in run.nodes[: len(run.plan.tasks)]:
-        if (
-            row.status is INIT
-            and not row.number
-            and (row.id in roots or (run.graph.parents[row.id] and not row.waiting and row.fired < row.up_began))
-        ):
-            _queue(run, row)
+    if not run.graph.parents[row.id]:
+        return run.begun and row.id in roots
+    return not row.waiting and row.fired < row.up_began
+
+
+def _queue_items(run: Run) -> None:
+    """Nor that of an item: it is listed and never began."""
     for item in run.nodes[len(run.plan.tasks) :]:
-        parent = run.nodes[item.parent]
-        if not item.number and parent.status is RUNNING and parent.mapped is not None and not parent.mapped.giving_up:
+        mapped = run.nodes[item.parent].mapped
+        assert mapped is not None
+        if not item.number:
             _queue(run, item)
-            parent.mapped.open += 1
+            mapped.open += 1
 
 
 def _queue(run: Run, row: Node) -> None:
     run.counter += 1
     row.number, row.status, row.derived, row.began = 1, QUEUED, True, run.counter
     if row.parent < 0:
-        row.current = row.fresh = row.may = True
+        row.current = row.fresh = True
         if run.graph.parents[row.id]:
             row.fired = row.began
             row.combination = run.latest(row.id)

@@ -7,7 +7,7 @@ what may still move) is counted, never stored: `rows.py` derives it again when a
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from callboard.core.graph import Graph
 from callboard.core.status import INIT, Status
@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 
 #: (upstream node, number, revision): what an execution reads from each upstream of its combination.
 Combination = tuple[tuple[int, int, int], ...]
+
+
+class Draft(NamedTuple):
+    """What a person is to approve; `first` is what was produced, once somebody has edited it."""
+
+    hash: str
+    outcome: str
+    first: str | None = None
 
 
 class Mapped:
@@ -77,7 +85,7 @@ class Node:
         self.next: Combination | None = None  # the one slot
         self.note = ""  # of the rejection that led to this number
         self.hold = ""  # review | decision
-        self.draft: tuple[str, str] | None = None  # (hash, outcome)
+        self.draft: Draft | None = None
         self.rounds = 0  # rejections so far
         self.handled = False  # a rule took this failure up
         self.wake: Deadline | None = None
@@ -115,7 +123,7 @@ class BranchState:
     __slots__ = ("errors", "fired", "heard", "off", "state", "times")
 
     def __init__(self) -> None:
-        self.fired = -1
+        self.fired = 0  # the run's counter then
         self.heard: dict[int, int] = {}  # condition → offset of the event that met it
         self.times: dict[
             int, list[tuple[float, str, float]]
@@ -129,7 +137,7 @@ class Run:
     """One durable execution of a plan, as the machine sees it."""
 
     __slots__ = (
-        "_graph", "at_work", "branches", "cancelling", "changed", "counter", "documents", "events",
+        "_graph", "at_work", "begun", "branches", "cancelling", "changed", "counter", "documents", "events",
         "failing", "failures", "heard", "held", "holds", "hopeful", "id", "nodes", "number", "open", "pending",
         "plan", "probing", "queued", "status", "stops", "used",
     )  # fmt: skip
@@ -141,6 +149,7 @@ class Run:
         limits = self._graph.limits
         self.nodes = [Node(n, task, () if task.map else limits[n]) for n, task in enumerate(plan.tasks)]
         self.branches = [BranchState() for _ in self._graph.branches]
+        self.begun = False  # its roots have begun
         self.holds: set[str] = set()  # paused | budget | interrupted
         self.cancelling = False
         self.failing = -1  # the task whose failure stops the run

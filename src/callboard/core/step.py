@@ -126,6 +126,8 @@ class Step:
         run.changed = True
         was_at_work = row.at_work
         row.status, row.at = status, self.now.wall
+        if row.wake is not None:
+            row.wake, row.wake_what = None, ""
         if row.hold:
             row.hold = ""
             run.held.discard(row.id)
@@ -145,7 +147,6 @@ class Step:
             run.open += not was_open
         elif was_open:
             run.open -= 1
-            row.wake = None
         if row.parent >= 0:
             if status >= 5:
                 self.triggers.append((row.id, status, None))
@@ -191,6 +192,7 @@ class Step:
             may = 1 <= one.status <= 4 or one.next is not None or self.possible(self.run, one)
             if not may and one.early and one.status is SUCCESS and not one.current:
                 one.current = True  # started by hand, and its need can no longer be met: what it made counts
+                self._freshen(one)
                 self.moved[one.id] = one
             meets = self.meets(one, may)
             if meets != one.meets or may != one.may:
@@ -231,6 +233,9 @@ class Step:
             met, was_met = bool(meets & bit), bool(old_meets & bit)
             if met != was_met:
                 child.waiting += -1 if met else 1
+                if child.derived and not met:
+                    child.derived = False  # it no longer follows from the statuses
+                    self.moved[child_id] = child
                 if not child.waiting:
                     if self.candidates is None:
                         self.candidates = []

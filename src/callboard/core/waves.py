@@ -33,11 +33,10 @@ def settle(work: Step, last: bool) -> None:
         drain(work)
         if _admit(work):
             continue
-        if _show_queued(work):
-            continue
-        if last and is_quiet(work.run) and rules.judge(work):
-            continue
-        break
+        if not (_show_queued(work) or (last and is_quiet(work.run) and rules.judge(work))):
+            break
+        if _may_start(work):
+            work.decision.journal.append(encode(Admitted(())))  # so that a replay picks nothing at this point
     if last and is_quiet(work.run):
         judge_end(work)
 
@@ -86,9 +85,9 @@ def _see_list(work: Step, row: Node) -> None:
         if row.status is RUNNING and row.id in work.run.graph.overs and not row.mapped.source:
             mapped.go_over(work, row)
         mapped.judge(work, row)
-    for twin in work.run.graph.twins.get(row.id, ()):
-        if row.status in ENDED:
-            mapped.judge(work, work.run.nodes[twin])
+    if row.status in ENDED:
+        for goer in work.run.graph.goers.get(row.id, ()):
+            mapped.judge(work, work.run.nodes[goer])
 
 
 def _is_loop(work: Step, row: Node) -> bool:
@@ -198,6 +197,4 @@ def _show_queued(work: Step) -> bool:
     for row in queued:
         if row.status is QUEUED and row.id in work.run.graph.watched:
             work.triggers.append((row.id, QUEUED, None))
-    if work.triggers and _may_start(work):
-        work.decision.journal.append(encode(Admitted(())))  # a replay must let it wait at this very point
     return bool(work.triggers)
