@@ -50,6 +50,7 @@ class Mailroom:
                 if seen != version:
                     version = seen
                     self.look()
+                if self._taking.awaited():
                     self._see_ends()
             except StoreError as error:
                 self._parts.tell("waiting", f"inboxes cannot be read: {error}")
