@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from callboard.core.graph import Graph
-from callboard.core.plan import Plan, dump, load
+from callboard.core.plan import dump, load
 from callboard.errors import InvalidFile
 from callboard.faces.pipelines.compile import compile
-from callboard.faces.pipelines.language import Pipeline, parse
+from callboard.faces.pipelines.language import parse
+
+if TYPE_CHECKING:
+    from callboard.core.plan import Plan
+    from callboard.faces.pipelines.model import Pipeline
 
 SEED = """\
 name: "Analysis Pipeline"

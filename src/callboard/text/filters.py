@@ -144,9 +144,10 @@ def operate(meter: Meter, operator: str, left: Any, right: Any) -> Any:
     """`left operator right`, refused before it grows. Texts and lists may be added and repeated, nothing else."""
     meter.spend(1)
     if operator == "+" and isinstance(left, (str, list, tuple)) and type(left) is type(right):
-        meter.fits(len(left) + len(right))
-        meter.spend((len(left) + len(right)) >> 5)
-        return left + right
+        joined: Any = right
+        meter.fits(len(left) + len(joined))
+        meter.spend((len(left) + len(joined)) >> 5)
+        return left + joined
     if operator == "*" and (isinstance(left, (str, list, tuple)) or isinstance(right, (str, list, tuple))):
         many, times = (left, right) if isinstance(right, int) else (right, left)
         if not isinstance(times, int):

@@ -20,7 +20,7 @@ from callboard.text.template import is_template
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from callboard.faces.pipelines.language import Pipeline, Step
+    from callboard.faces.pipelines.model import Pipeline, Step
 
 #: Model calls are tried three times when the trouble may pass; what else there is decides for itself.
 OF_MODELS = Retry(tries=3, delay=1.0, factor=2.0, longest=60.0, jitter=0.25)

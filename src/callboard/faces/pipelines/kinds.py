@@ -55,6 +55,11 @@ class Kind(NamedTuple):
     is_template: bool = False
 
 
+def label(key: str, step: str) -> str:
+    """What people call a value of a step."""
+    return f"`{key}` of step {step!r}"
+
+
 def _named(value: Any) -> str:
     if value is None:
         return "empty"

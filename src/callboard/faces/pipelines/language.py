@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from callboard.errors import CallboardError
 from callboard.faces.pipelines.keys import FILE, FUNCTIONS, PRODUCTION, STEP, TYPES, Key, known
-from callboard.faces.pipelines.kinds import KINDS, Cursor, data, listed
-from callboard.faces.pipelines.scope import Scope, resolve
+from callboard.faces.pipelines.kinds import KINDS, Cursor, data, label, listed
+from callboard.faces.pipelines.model import Pipeline, Scope, Source, Step
+from callboard.faces.pipelines.scope import resolve
 from callboard.text import schema as json_schema
 from callboard.text.document import load
 from callboard.text.names import close, same
@@ -33,56 +34,6 @@ if TYPE_CHECKING:
 
 _DELIMITER = re.compile(r"\{[{%]")  # `{#` is a shell's own: ${#name}
 _FILES = (".j2", ".jinja", ".jinja2", ".txt", ".md")
-
-
-class Source(NamedTuple):
-    """Where the text of a template begins: in the pipeline's file or in one of its own."""
-
-    file: str
-    line: int
-    indent: int = 0
-
-
-class Step(NamedTuple):
-    """One step: `fields` by canonical key, checked and converted; `paths` say where each stands in the file."""
-
-    name: str
-    type: str
-    path: Path
-    fields: Mapping[str, Any]
-    paths: Mapping[str, Path]
-    sources: Mapping[str, Source]  # of texts that came through `tmpl`'s rule
-
-    @property
-    def is_mapped(self) -> bool:
-        return "each" in self.fields or "over" in self.fields
-
-
-class Pipeline(NamedTuple):
-    """A checked file. `production` is its block as written, None without one."""
-
-    file: str
-    name: str
-    description: str
-    version: str
-    model: str | None
-    vars: Mapping[str, Any]
-    limits: Mapping[str, int]
-    on_failure: str
-    production: Mapping[str, Any] | None
-    steps: tuple[Step, ...]
-    document: Document
-    scope: Scope
-
-    @property
-    def without_model(self) -> tuple[str, ...]:
-        """Names of llm steps that name no model and have no default; someone must say `--model`."""
-        if self.model:
-            return ()
-        return tuple(step.name for step in self.steps if step.type == "llm" and "model" not in step.fields)
-
-    def cursor(self, step: Step, key: str) -> Cursor:
-        return Cursor(self.document, step.paths.get(key, step.path), _label(key, step.name))
 
 
 def parse(
@@ -243,9 +194,8 @@ class _Reader:
         values: dict[str, Any] = {}
         sources: dict[str, Source] = {}
         for key, (found, path) in fields.items():
-            label = _label(key, step.name)
-            cursor = Cursor(self.document, path, label)
-            values[key] = self.value(key, fields, label)
+            cursor = Cursor(self.document, path, label(key, step.name))
+            values[key] = self.value(key, fields, cursor.label)
             if found.kind == "source":
                 values[key], sources[key] = self.source(cursor, values[key])
             elif found.kind == "schema":
@@ -254,7 +204,7 @@ class _Reader:
         values.pop("name", None)
         if "result_file" in values:
             if "output_file" in values:
-                cursor = Cursor(self.document, fields["result_file"][1], _label("result_file", step.name))
+                cursor = Cursor(self.document, fields["result_file"][1], label("result_file", step.name))
                 raise cursor.fault("is another word for output_file, which stands here too", "remove one of them")
             values["output_file"] = values.pop("result_file")
         made = step._replace(fields=values, sources=sources)
@@ -267,7 +217,7 @@ class _Reader:
         fields = step.fields
 
         def fault(key: str, what: str, fix: str) -> InvalidFile:
-            return Cursor(self.document, step.paths[key], _label(key, step.name)).fault(what, fix, at_key=True)
+            return Cursor(self.document, step.paths[key], label(key, step.name)).fault(what, fix, at_key=True)
 
         if "each" in fields and "over" in fields:
             raise fault("over", "and `each` are two lists", "keep one of them")
@@ -396,7 +346,3 @@ def _is_inside(path: str) -> bool:
 
 def _other(key: str) -> str:
     return {"output_file": "result_file", "result_file": "output_file", "each": "over", "over": "each"}.get(key, key)
-
-
-def _label(key: str, step: str) -> str:
-    return f"`{key}` of step {step!r}"

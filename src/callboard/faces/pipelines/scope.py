@@ -6,11 +6,12 @@ circle of needs or a use of `production` is found while the file is read, and no
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from callboard.errors import InvalidFile
 from callboard.faces.pipelines.keys import known
 from callboard.faces.pipelines.kinds import KINDS
+from callboard.faces.pipelines.model import Scope, Wanted
 from callboard.text.filters import MISSING, find
 from callboard.text.names import close, same
 from callboard.text.template import compile as compile_template
@@ -19,7 +20,7 @@ from callboard.text.template import condition, undefined_fix
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from callboard.faces.pipelines.language import Pipeline, Step
+    from callboard.faces.pipelines.model import Pipeline, Step
     from callboard.text.document import Path
     from callboard.text.template import Compiled, Use
 
@@ -31,25 +32,6 @@ PRODUCTION = (
     "step", "document_type", "metadata",
 )  # fmt: skip
 FILE_ITEM = ("path", "name", "stem", "text")
-
-
-class Wanted(NamedTuple):
-    """Something that needs an active production: a variable or a key, and where it stands."""
-
-    what: str
-    file: str
-    line: int
-    column: int | None
-
-
-class Scope(NamedTuple):
-    """By place of the step in the file: `needs` (direct), `refers` (steps its templates name); `order` is a
-    topological one that keeps the file's where it can; `wanted` is what needs a production."""
-
-    needs: tuple[tuple[int, ...], ...]
-    refers: tuple[tuple[int, ...], ...]
-    order: tuple[int, ...]
-    wanted: tuple[Wanted, ...]
 
 
 def resolve(pipeline: Pipeline, more_vars: frozenset[str]) -> Scope:
