@@ -1,0 +1,67 @@
+"""What tokens cost: a small table of well-known models, and the sum of one call.
+
+Money is counted in integers of nano-USD per token, because sums of floats drift and a budget that drifts is no
+budget: one dollar for a million tokens is 1,000 nano-USD for one. The table is a convenience with a date on it and
+will be wrong one day; a price in the user's settings stands above it, and a model in neither has no price, which
+is not the same as being free. Discounts for cached or batched tokens are left out, so a sum errs upwards.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from callboard.ports import Usage
+
+Price: TypeAlias = tuple[int, int]  # nano-USD per token of input, of output
+
+#: When the table was last compared with the providers' own lists (year-month).
+DATED = "2025-11"
+
+LISTED: Mapping[str, Price] = {
+    "gpt-5": (1_250, 10_000),
+    "gpt-5-mini": (250, 2_000),
+    "gpt-5-nano": (50, 400),
+    "gpt-5.1": (1_250, 10_000),
+    "gpt-4.1": (2_000, 8_000),
+    "gpt-4.1-mini": (400, 1_600),
+    "gpt-4.1-nano": (100, 400),
+    "gpt-4o": (2_500, 10_000),
+    "gpt-4o-mini": (150, 600),
+    "o3": (2_000, 8_000),
+    "o3-mini": (1_100, 4_400),
+    "o4-mini": (1_100, 4_400),
+    "gemini-2.5-pro": (1_250, 10_000),
+    "gemini-2.5-flash": (300, 2_500),
+    "gemini-2.5-flash-lite": (100, 400),
+    "gemini-2.0-flash": (100, 400),
+    "gemini-2.0-flash-lite": (75, 300),
+    "claude-opus-4-5": (5_000, 25_000),
+    "claude-opus-4-1": (15_000, 75_000),
+    "claude-opus-4": (15_000, 75_000),
+    "claude-sonnet-4-5": (3_000, 15_000),
+    "claude-sonnet-4": (3_000, 15_000),
+    "claude-haiku-4-5": (1_000, 5_000),
+    "claude-3-5-haiku": (800, 4_000),
+}
+
+#: Endings that name a release of a model and not another model: dates, `-latest`, `-001`.
+_RELEASE = re.compile(r"-(?:latest|\d{3}|\d{8}|\d{4}-\d{2}-\d{2})$")
+
+
+def price_of(model: str, own: Mapping[str, Price]) -> Price | None:
+    """The price of `model`: the user's own, else the listed one, also of the model that this is a release of."""
+    short = _RELEASE.sub("", model)
+    for table in (own, LISTED):
+        for name in (model, short):
+            if name in table:
+                return table[name]
+    return None
+
+
+def cost(price: Price | None, usage: Usage) -> int | None:
+    """What a call cost in nano-USD; None when no price is known."""
+    return None if price is None else usage.input_tokens * price[0] + usage.output_tokens * price[1]
