@@ -37,31 +37,35 @@ class Mailroom:
     def __init__(self, parts: Parts, taking: Taking, *, serve: bool) -> None:
         self._parts, self._taking, self._serve = parts, taking, serve
         self._claiming = self._again = False
+        self._version, self._looks = -1, 0
         self._seen = self._copied = self._quiet = 0
         self.closed = False
 
     async def watch(self) -> None:
-        """Look whenever anyone has written, and let log lines ride that found no company."""
-        clock, store = self._parts.clock, self._parts.store
-        version, count = -1, 0
+        """Look, four times a second, whatever a look runs into."""
+        clock = self._parts.clock
         while not self.closed:
             try:
-                seen = store.version()
-                if seen != version:
-                    version = seen
-                    self.look()
-                if self._taking.awaited():
-                    self._see_ends()
-            except StoreError as error:
+                await self._watch_once()
+            except Exception as error:  # an error is told and never ends the looking
                 self._parts.tell("waiting", f"inboxes cannot be read: {error}")
-            if self._serve and count % _ORPHANS_EVERY == 0:
-                await self._seek_orphans()
-            for held in list(self._parts.runs.values()):
-                if held.logs:
-                    self._parts.turns.ready(held)
-            await self._rest()
-            count += 1
             await clock.sleep_until(clock.now().elapsed + POLL)
+
+    async def _watch_once(self) -> None:
+        """See what others have written, and let log lines ride that found no company."""
+        version = self._parts.store.version()
+        if version != self._version:
+            self._version = version
+            self.look()
+        if self._taking.awaited():
+            self._see_ends()
+        if self._serve and self._looks % _ORPHANS_EVERY == 0:
+            await self._seek_orphans()
+        self._looks += 1
+        for held in list(self._parts.runs.values()):
+            if held.logs:
+                self._parts.turns.ready(held)
+        await self._rest()
 
     async def _rest(self) -> None:
         """Copy the store's log back when nothing has been committed for a second."""
