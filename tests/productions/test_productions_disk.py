@@ -292,3 +292,11 @@ def test_listing_ten_thousand_instances_opens_no_more_files_than_listing_one(
     found = pm.instances()
     assert (len(found), found[-1].instance_id) == (10_000, "10000")
     assert len(opened) == for_one <= 4
+
+
+def test_what_a_killed_writer_of_the_index_left_is_cleared_by_the_next(tmp_path: Path) -> None:
+    production = create_production({"name": "show", "project_home": str(tmp_path)})
+    settings = production.dir / "settings"
+    (settings / ".callboard-5f1c0a2be4d37a91.tmp").write_bytes(b"instance_id,na")
+    production.create_instance()
+    assert not [file.name for file in settings.iterdir() if file.name.startswith(".callboard-")]

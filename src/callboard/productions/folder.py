@@ -3,8 +3,9 @@
 A production may come from a stranger: any directory in it may be a symbolic link to somewhere else. So every path
 below the production is walked with descriptors (`openat`) and no part may be a link; a check of the path's text
 before opening it was not taken, because what stands on the disk may change between the check and the opening.
-A file appears whole or not at all: temporary file beside it, sync, rename, sync of the directory. What a killed
-writer leaves behind is a temporary file with a name of its own (`is_leftover`), which a later scan removes.
+A file appears whole or not at all: a file without a name, sync, a link that gives it one, sync of the directory. To
+replace a file, and where a file system has no files without names, the bytes are written beside it and renamed; a
+writer killed in between leaves a temporary file (`is_leftover`), which a later scan removes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import secrets
 import shutil
 import stat
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from callboard.errors import Conflict, InvalidName, NotFound
 
@@ -146,44 +147,77 @@ def write(
     `durable=False` leaves out the syncs: for what the next write makes anew anyway.
     """
     _single(name)
+    if not _create(directory, name, data, durable, mode) and not _write_beside(
+        directory, name, data, replace, durable, mode
+    ):
+        raise Conflict(f"{name!r} exists already; pass overwrite=True to replace it")
+    if durable:
+        sync(directory)
+
+
+def _create(directory: int, name: str, data: bytes, durable: bool, mode: int) -> bool:
+    """Make a new file that has no name until it is whole; False when the name is taken, or this cannot be done here."""
+    if _stands(directory, name):
+        return False
+    try:
+        descriptor = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, mode, dir_fd=directory)
+    except (OSError, AttributeError):
+        return False
+    with os.fdopen(descriptor, "wb") as file:
+        _fill(file, data, durable)
+        try:
+            os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=directory, follow_symlinks=True)
+        except OSError:
+            return False
+    return True
+
+
+def _write_beside(directory: int, name: str, data: bytes, replace: bool, durable: bool, mode: int) -> bool:
+    """Write a temporary file and rename it; False when something is there that is not to be replaced."""
     temporary = secrets.token_hex(8).join(_LEFTOVER)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, mode, dir_fd=directory)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            if durable:
-                os.fsync(descriptor)
-        _place(directory, temporary, name, replace=replace)
-    except BaseException:
+            _fill(file, data, durable)
+        if replace or not _link(directory, temporary, name):
+            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+        else:
+            os.unlink(temporary, dir_fd=directory)
+    except BaseException as error:
         with suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=directory)
+        if isinstance(error, FileExistsError):
+            return False
         raise
+    return True
+
+
+def _fill(file: BinaryIO, data: bytes, durable: bool) -> None:
+    file.write(data)
+    file.flush()
     if durable:
-        sync(directory)
-
-
-def _place(directory: int, temporary: str, name: str, *, replace: bool) -> None:
-    if not replace and _link(directory, temporary, name):
-        os.unlink(temporary, dir_fd=directory)
-    else:
-        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+        os.fsync(file.fileno())
 
 
 def _link(directory: int, temporary: str, name: str) -> bool:
-    """Give the file its name unless the name is taken; False where the file system has no hard links."""
-    taken = f"{name!r} exists already; pass overwrite=True to replace it"
+    """Give the file its name; False where the file system has no hard links. Raises FileExistsError."""
     try:
         os.link(temporary, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
-    except FileExistsError as error:
-        raise Conflict(taken) from error
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
             raise
-        with suppress(FileNotFoundError):
-            os.stat(name, dir_fd=directory, follow_symlinks=False)
-            raise Conflict(taken) from None
+        if _stands(directory, name):
+            raise FileExistsError(name) from None
+        return False
+    return True
+
+
+def _stands(directory: int, name: str) -> bool:
+    """Whether anything has this name."""
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
         return False
     return True
 

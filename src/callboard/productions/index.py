@@ -80,7 +80,8 @@ class Index:
     def locked(self) -> Iterator[None]:
         """Be the only writer, across threads and processes. Raises Busy after half a minute of waiting."""
         with folder.opened(self._root, self._settings) as settings:
-            if any(entry.name == LOCK and not entry.is_file for entry in folder.entries(settings)):
+            entries = folder.entries(settings)
+            if any(entry.name == LOCK and not entry.is_file for entry in entries):
                 raise InvalidName(f"{LOCK!r} in {self.file.parent} is no regular file; links are not followed")
         lock = FileLock(self.file.with_name(LOCK), timeout=PATIENCE, poll_interval=0.005)
         try:
@@ -88,9 +89,17 @@ class Index:
         except Timeout as error:
             raise Busy(f"another process has been writing {self.file} for {PATIENCE:.0f} s; try again") from error
         try:
+            self._clear([entry.name for entry in entries if entry.is_file and folder.is_leftover(entry.name)])
             yield
         finally:
             lock.release()
+
+    def _clear(self, leftovers: list[str]) -> None:
+        """Whoever wrote these before we had the lock is done with them, or dead."""
+        if leftovers:
+            with folder.opened(self._root, self._settings) as settings:
+                for name in leftovers:
+                    folder.remove(settings, name)
 
     def last(self) -> int:
         """The largest id ever given, as far as it was noted; 0 when nothing was."""

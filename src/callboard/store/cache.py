@@ -1,14 +1,16 @@
 """Answers kept by what was asked: files by the hash of their key. Losing one costs a call, never a result.
 
-So nothing here is synced: a file is written beside its place and renamed, and one that cannot be read is a miss.
+So nothing here is synced, and after a power cut a file may be there without its bytes: its first line is the hash of
+the rest, and one that does not fit is a miss.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
+from hashlib import sha256
 from typing import TYPE_CHECKING
-from uuid import uuid4
+
+from callboard.store import whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,26 +24,25 @@ class FileCache:
 
     def get(self, key: str) -> str | None:
         try:
-            return self._path(key).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
+            hash, _, data = self._path(key).read_bytes().partition(b"\n")
+        except OSError:
             return None
+        return data.decode("utf-8") if hash == _hash(data) else None
 
     def put(self, key: str, value: str) -> None:
-        path = self._path(key)
-        fresh = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+        path, data = self._path(key), value.encode("utf-8")
         with contextlib.suppress(OSError):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            try:
-                with os.fdopen(
-                    os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
-                ) as file:
-                    file.write(value)
-                os.replace(fresh, path)
-            except OSError:
-                fresh.unlink(missing_ok=True)
+            kept = b"\n".join((_hash(data), data))
+            if not whole.create(path.parent, path.name, kept, synced=False) and self.get(key) is None:
+                whole.replace(path.parent, path.name, kept, synced=False)
 
     def _path(self, key: str) -> Path:
         return self._directory / key[:2] / key[2:]
+
+
+def _hash(data: bytes) -> bytes:
+    return sha256(data).hexdigest().encode("ascii")
 
 
 class MemoryCache:

@@ -1,7 +1,7 @@
 """Bytes by their content: written once, named by their SHA-256, verified whenever they are read.
 
-A file appears whole (temporary file, fsync, rename, fsync of the directory) before its hash is given to anyone,
-so a hash that stands in the database always has its bytes. What is damaged on disk is written anew by the next
+A file appears whole (see `whole`) and is durable before its hash is given to anyone, so a hash that stands in the
+database always has its bytes. What is damaged on disk is written anew by the next
 `put` of the same bytes and is never handed out.
 """
 
@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 from hashlib import sha256
-from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from callboard.errors import InvalidName, NotFound, StoreDamaged, StoreError
+from callboard.store import whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,14 +63,8 @@ class Content:
                 new.mkdir(mode=0o700, exist_ok=True)
             sync(self.root.parent)
             sync(self.root)
-        if not _holds(path, data):
-            temporary = directory / f".{path.name[:16]}.{token_hex(8)}"
-            try:
-                _write(temporary, data)
-                os.replace(temporary, path)
-            except OSError:
-                temporary.unlink(missing_ok=True)
-                raise
+        if not (_holds(path, data) or whole.create(directory, path.name, data) or _holds(path, data)):
+            whole.replace(directory, path.name, data)
         sync(directory)
 
 
@@ -106,13 +100,6 @@ def sync(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _write(path: Path, data: bytes) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def _holds(path: Path, data: bytes) -> bool:

@@ -1,0 +1,94 @@
+"""Files that appear whole or not at all, and of which a killed writer leaves nothing behind.
+
+The bytes go into a file that has no name (`O_TMPFILE`), which the kernel takes away with whoever wrote it; a link
+gives it its name, and a link never replaces anything. Only to replace a file, and where a file system has no such
+files, are the bytes written beside their place and renamed. Always writing beside was tried first: the names have
+to be random, because several processes may write the same content, and each kill left one that nobody cleared.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from secrets import token_hex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_NO_SUCH_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.ENOSYS)
+_NO_SUCH_LINKS = (errno.EPERM, errno.ENOENT, errno.EXDEV, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
+
+
+def create(directory: Path, name: str, data: bytes, *, synced: bool = True) -> bool:
+    """Make a file, mode 0600; False when the name is taken. Its name is durable once the directory is synced.
+
+    Raises OSError.
+    """
+    place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        file = _nameless(place)
+        if file is None:
+            return _create_beside(place, name, data, synced)
+        with os.fdopen(file, "wb") as stream:
+            _fill(stream.fileno(), data, synced)
+            try:
+                os.link(f"/proc/self/fd/{file}", name, dst_dir_fd=place, follow_symlinks=True)
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno not in _NO_SUCH_LINKS:
+                    raise
+                return _create_beside(place, name, data, synced)
+        return True
+    finally:
+        os.close(place)
+
+
+def replace(directory: Path, name: str, data: bytes, *, synced: bool = True) -> None:
+    """Put a file in place of whatever stands there. Raises OSError."""
+    place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _rename(place, name, data, synced)
+    finally:
+        os.close(place)
+
+
+def _nameless(place: int) -> int | None:
+    if not hasattr(os, "O_TMPFILE"):
+        return None
+    try:
+        return os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=place)
+    except OSError as error:
+        if error.errno not in _NO_SUCH_FILES:
+            raise
+        return None
+
+
+def _create_beside(place: int, name: str, data: bytes, synced: bool) -> bool:
+    try:
+        os.stat(name, dir_fd=place, follow_symlinks=False)
+    except FileNotFoundError:
+        _rename(place, name, data, synced)  # two at once write the same, or either will do
+        return True
+    return False
+
+
+def _rename(place: int, name: str, data: bytes, synced: bool) -> None:
+    temporary = f".{name[:16]}.{token_hex(8)}"
+    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=place)
+    try:
+        with os.fdopen(file, "wb"):
+            _fill(file, data, synced)
+        os.replace(temporary, name, src_dir_fd=place, dst_dir_fd=place)
+    except BaseException:
+        os.unlink(temporary, dir_fd=place)
+        raise
+
+
+def _fill(file: int, data: bytes, synced: bool) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+    if synced:
+        os.fsync(file)
