@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ async def until(is_so: Callable[[], Any], seconds: float = 20.0) -> Any:
     end = time.monotonic() + seconds
     while not (found := is_so()):
         assert time.monotonic() < end, "it did not come about"
-        await asyncio.to_thread(os.sched_yield)
+        await asyncio.to_thread(threading.Event().wait, 0.005)
     return found
 
 

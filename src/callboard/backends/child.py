@@ -99,6 +99,7 @@ class Child:
         self._wire: asyncio.WriteTransport | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._tail = self.status = b""
+        self._has_ended = False
         self._killing: asyncio.TimerHandle | None = None
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self.living = self._loop.create_task(self._live())
@@ -215,7 +216,7 @@ class Child:
             if self._killing is not None:
                 self._killing.cancel()
             if self._process is not None:
-                if not self._gone.done():
+                if not self._has_ended:  # our task was cancelled: the loop ends before the child
                     self._process.kill()
                 self._process.wait()
                 if not self.status:
@@ -251,6 +252,7 @@ class Child:
     # ── what it says ────────────────────────────────────────────────────────────────────────────────────
 
     def supervisor_ended(self) -> None:
+        self._has_ended = True
         if not self._gone.done():
             self._gone.set_result(None)
 

@@ -2,7 +2,7 @@
 
 A call goes to the child with the fewest in flight. A child that dies loses all of its calls, and from outside
 nobody can tell which of them killed it; so each of these attempts is a *suspect*, and the next attempt of a
-suspect gets a child of its own. The guilty one is alone when it kills again; the others are cleared by ending.
+suspect gets a child to itself. The guilty one is alone when it kills again; the others are cleared by ending.
 A call that does not stop when asked condemns its child: it gets no more calls, those in flight may end until the
 grace period is over, and what is still there then is lost without being guilty.
 """
@@ -56,7 +56,7 @@ class Children:
         self._ending: set[Child] = set()
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._suspects: dict[Name, None] = {}
-        self._alone = asyncio.Semaphore(count)
+        self._alone, self._cells = asyncio.Semaphore(count), set[Child]()
         self._is_closed = False
 
     # ── the port ────────────────────────────────────────────────────────────────────────────────────────
@@ -83,7 +83,7 @@ class Children:
         for waiter in self._waiting:
             if not waiter.done():
                 waiter.set_result(None)
-        await asyncio.gather(*(child.close() for child in (*self._children, *self._ending)))
+        await asyncio.gather(*(child.close() for child in (*self._children, *self._cells, *self._ending)))
 
     def warm(self) -> None:
         """Start the first child before it is needed."""
@@ -107,13 +107,13 @@ class Children:
         return Done(f'{{"value":{encode(value)}}}')
 
     async def _by_itself(self, name: Name, ctx: Context, inputs: Mapping[str, Json]) -> Json:
+        """In a child that carries nothing else; it stays warm for the next suspect as long as it lives."""
         async with self._alone:
-            child = Child(self._settings, self._ended)
-            self._ending.add(child)
-            try:
-                return await self._flown(name, child, ctx, inputs)
-            finally:
-                await asyncio.shield(child.close())
+            self._check_open()
+            idle = next((child for child in self._cells if not child.flights and not child.condemned), None)
+            child = idle or Child(self._settings, self._ended)
+            self._cells.add(child)
+            return await self._flown(name, child, ctx, inputs)
 
     async def _flown(self, name: Name, child: Child, ctx: Context, inputs: Mapping[str, Json]) -> Json:
         """The value of a call, when it has ended; a value that came in spite of a cancellation is kept."""
@@ -160,14 +160,17 @@ class Children:
 
     def _free(self) -> Child | None:
         """The child with the fewest calls, one begun for it while there may be more; None when all are full."""
-        if self._is_closed:
-            raise WorkerLost("its backend is closed", innocent=True)
+        self._check_open()
         best = min(self._children, key=_load, default=None)
         if best is not None and not best.flights:
             return best
         if len(self._children) < self._count:
             return self._begin()
         return best if best is not None and len(best.flights) < self._width else None
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise WorkerLost("its backend is closed", innocent=True)
 
     async def _turn(self) -> Child:
         """Wait for a child with room, in the order of asking."""
@@ -205,6 +208,7 @@ class Children:
 
     def _ended(self, child: Child) -> None:
         self._retire(child)
+        self._cells.discard(child)
         self._ending.discard(child)
 
     def _retire(self, child: Child) -> None:

@@ -259,8 +259,12 @@ class ChildContext:
         self._progressed = 0.0
 
     def flush(self) -> None:
-        """Send the log lines that wait."""
-        self._lines.flush()
+        """The call has ended: send the log lines that wait."""
+        self._lines.end()
+
+    def print(self, text: str) -> None:
+        """What the user's code has printed."""
+        self._lines.print(text)
 
     def publish(self, key: str, value: Json = None) -> None:
         """Raises NotJson."""
@@ -285,12 +289,12 @@ class ChildContext:
 class _Log:
     """`ports.Log` of one call: lines that come faster than four a second are joined, and the middle of many is lost."""
 
-    __slots__ = ("_id", "_later", "_lines", "_lock", "_logged", "_out", "_waits")
+    __slots__ = ("_half", "_id", "_later", "_lines", "_lock", "_logged", "_out", "_waits")
 
     def __init__(self, id: int, out: _Out, later: Callable[[float, Callable[[], None]], None]) -> None:
         self._id, self._out, self._later = id, out, later
         self._lines: list[tuple[str, str]] = []
-        self._logged, self._waits = 0.0, False
+        self._logged, self._waits, self._half = 0.0, False, ""
         self._lock = threading.Lock()
 
     def __call__(self, text: str, level: str = "info") -> None:
@@ -306,6 +310,18 @@ class _Log:
             self._later(wait, self.flush)
         else:
             self.flush()
+
+    def print(self, text: str) -> None:
+        with self._lock:
+            *lines, half = (self._half + text).split("\n")
+            self._half = half[-_MOST_LOG:]
+        for line in lines:
+            self(line, "print")
+
+    def end(self) -> None:
+        if self._half:
+            self.print("\n")
+        self.flush()
 
     def flush(self) -> None:
         if not self._lines:
@@ -408,9 +424,6 @@ class _Ask:
 class _Prints(io.TextIOBase):
     """What user code prints: log lines of the call that printed, or the process's own output outside of any."""
 
-    def __init__(self) -> None:
-        self._halves: contextvars.ContextVar[str] = contextvars.ContextVar("half a line", default="")
-
     def writable(self) -> bool:
         return True
 
@@ -418,17 +431,9 @@ class _Prints(io.TextIOBase):
         ctx = _current.get()
         if ctx is None:
             os.write(2, text.encode(errors="replace"))
-            return len(text)
-        *lines, half = (self._halves.get() + text).split("\n")
-        self._halves.set(half[-_MOST_LOG:])
-        for line in lines:
-            ctx.log(line, "print")
+        else:
+            ctx.print(text)
         return len(text)
-
-    def flush(self) -> None:
-        if (ctx := _current.get()) is not None and (half := self._halves.get()):
-            self._halves.set("")
-            ctx.log(half, "print")
 
 
 def _plain(text: str) -> str:
