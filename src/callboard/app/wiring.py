@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,7 +160,7 @@ class House:
             self.clock,
             new_owner(),
             capacity=CAPACITY,
-            put_document=_Shelf(self).put,
+            put_document=_Shelf(self, report).put,
             folder=self.project.bells if self.project is not None else None,
             project=self.name,
             inside=_is_inside if self.inside else lambda task: False,
@@ -332,10 +331,10 @@ def _place(production: Mapping[str, Json], *, document_type: str, step: str | No
 
 
 class _Shelf:
-    """Puts documents of runs in place."""
+    """Puts documents of runs in place; tells when one had been edited."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, house: House, report: Callable[[str, str], None]) -> None:
+        self._house, self._report = house, report
         self._publish = load("store.publish", "publish")
         self._roots: dict[int, tuple[Path, ...]] = {}
 
@@ -343,7 +342,7 @@ class _Shelf:
         store = self._house.store
         root, below = self._split(run, path)
         if self._publish(root, below, hash, replaces, store.ours, store.get) == "conflict":
-            sys.stderr.write(f"{path} was edited; our version lies beside it\n")
+            self._report("edited", f"{path} was edited; our version lies beside it")
 
     def _split(self, run: int, path: str) -> tuple[Path, str]:
         if run not in self._roots:

@@ -42,7 +42,8 @@ def command(
     as_json: bool,
 ) -> None:
     text = Path(edit).read_text(encoding="utf-8") if edit else None
-    say(obj, run, as_json, lambda state: _facts(state, task, version, text, verdict))
+    hold = "decision" if verdict else "review"
+    say(obj, run, as_json, lambda state: _facts(state, task, version, text, verdict), hold)
 
 
 def _facts(state: Run, task: str | None, version: str | None, text: str | None, verdict: str | None) -> list[Fact]:

@@ -18,9 +18,11 @@ import click
 
 from callboard.app.commands.carry import Left, Stop, carry_out
 from callboard.app.views import run as views
-from callboard.cli.context import Told, raw_or_symbols, symbols
+from callboard.app.views.words import waits
+from callboard.cli.context import Told, as_text
+from callboard.cli.draft import draft
 from callboard.cli.progress import Progress
-from callboard.cli.table import money
+from callboard.cli.table import count, money, span
 from callboard.core.status import FAILED, STOPPED, SUCCESS
 from callboard.errors import NotFound, UsageError
 
@@ -66,7 +68,7 @@ def carry(told: Told, house: House, row: RunRow, *, quiet: bool = False) -> int:
         left = asyncio.run(_carry(house, row.number, progress, signals))
     finally:
         progress.end()
-    return _tell(told, house, row, left, signals)
+    return _tell(told, house, row, left, signals, progress.passed)
 
 
 async def _carry(house: House, number: int, progress: Progress, signals: list[int]) -> Left:
@@ -81,11 +83,14 @@ async def _carry(house: House, number: int, progress: Progress, signals: list[in
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(sign, asked, sign)
-    left = await carry_out(house, [number], watch=progress.watch, stop=stop)
+    try:
+        left = await carry_out(house, [number], watch=progress.watch, report=progress.report, stop=stop)
+    finally:
+        progress.end()  # its clock runs on this loop
     return left[number]
 
 
-def _tell(told: Told, house: House, row: RunRow, left: Left, signals: list[int]) -> int:
+def _tell(told: Told, house: House, row: RunRow, left: Left, signals: list[int], passed: float) -> int:
     row = house.store.find_run(row.id)
     run = views.in_memory(house.store, row)
     code = exit_code(run, left, signals)
@@ -95,9 +100,9 @@ def _tell(told: Told, house: House, row: RunRow, left: Left, signals: list[int])
         click.echo(json.dumps({**shown, "result": result, "exit_code": code}, ensure_ascii=False))
         return code
     if result is not None:
-        click.echo(raw_or_symbols(result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)))
-    told.note(_summary(run, shown, left, code))
-    told.next(shown["next"])
+        click.echo(as_text(result))
+    told.note("\n".join(_summary(run, shown, left, code, passed)))
+    told.next(shown["next"] or f"callboard show {row.id}")
     return code
 
 
@@ -116,16 +121,41 @@ def exit_code(run: Run, left: Left, signals: list[int]) -> int:
     return 5 if left.because == "budget" else 4
 
 
-def _summary(run: Run, shown: dict[str, Any], left: Left, code: int) -> str:
+def _summary(run: Run, shown: dict[str, Any], left: Left, code: int, passed: float) -> list[str]:
+    """How it was left, what failed, what was written, and the draft somebody has to look at."""
+    word = _WORDS.get(code, "") or waits(left.because) or shown["status"]
     totals = shown["totals"]
-    word = {0: "done", 3: "partly done"}.get(code, shown["status"])
-    because = f" ({left.because})" if left.because else ""
-    lines = [
-        f"{word}{because}: run {shown['id']}, {totals['calls']} model calls, {money(shown['cost'])}",
-    ]
+    figures = [count(totals["calls"], "model call"), money(shown["cost"]), span(passed)]
     failed = [row for row in run.nodes if row.status is FAILED and row.mapped is None]
-    lines += [f"  {symbols(run.name_of(row.id))} failed: {symbols(row.reason)}" for row in failed]
-    lines += [f"  wrote {symbols(one['path'])}" for one in shown["documents"][:20]]
-    if len(shown["documents"]) > 20:
-        lines.append(f"  … and {len(shown['documents']) - 20} more documents")
-    return "\n".join(lines)
+    lines = [f"{word}: run {shown['id']} · {' · '.join(figures)}"]
+    lines += _some([f"{run.name_of(row.id)} failed: {row.reason}" for row in failed], "failures")
+    lines += _some([f"wrote {one['path']}" for one in shown["documents"]], "documents")
+    for task in shown["tasks"]:
+        if "draft" in task and left.because == f"review {task['name']}":
+            lines += ["", *draft(task, _DRAFT), "", *_ways(shown["id"])]
+    return lines
+
+
+_WORDS = {
+    0: "done",
+    1: "failed",
+    3: "partly done",
+    6: "cancelled",
+    7: "timed out",
+    130: "interrupted",
+    143: "interrupted",
+}
+_MOST, _DRAFT = 10, 20  # lines of one sort, and of a draft
+
+
+def _some(lines: list[str], what: str) -> list[str]:
+    """The first of many, and how many more there are."""
+    rest = [f"  … and {len(lines) - _MOST} more {what}"] if len(lines) > _MOST else []
+    return [f"  {line}" for line in lines[:_MOST]] + rest
+
+
+def _ways(run: str) -> list[str]:
+    return [
+        f"  another text:  callboard approve {run} --edit FILE",
+        f"  send it back:  callboard reject {run} --note TEXT",
+    ]

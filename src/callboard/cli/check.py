@@ -9,7 +9,7 @@ import click
 
 from callboard.app.commands.submit import check
 from callboard.cli.context import Told, json_option
-from callboard.cli.table import table
+from callboard.cli.table import symbols, table
 
 
 @click.command(help="Check a pipeline FILE and show what it would do. Nothing is run.")
@@ -20,4 +20,4 @@ def command(obj: dict[str, Any], file: str, as_json: bool) -> None:
     told = Told(obj, as_json)
     found = check(Path(file))
     rows = [(task["name"], task["executor"], ", ".join(task["needs"]), task["each"]) for task in found["tasks"]]
-    told.out(found, lambda: f"{found['name']}: good\n" + table(("step", "kind", "needs", "each"), rows))
+    told.out(found, lambda: f"{symbols(found['name'])}: good\n" + table(("step", "kind", "needs", "each"), rows))

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from callboard.app import project as projects
 from callboard.app.settings import from_environment
 from callboard.app.wiring import House, open_house
+from callboard.cli.table import symbols
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,33 +37,19 @@ class Told:
 
     def out(self, value: Any, lines: Callable[[], str]) -> None:
         """A result: as JSON, or as the text that `lines` makes."""
-        click.echo(json.dumps(value, ensure_ascii=False, indent=None) if self.json else lines())
+        click.echo(json.dumps(value, ensure_ascii=False) if self.json else lines())
 
     def note(self, text: str) -> None:
-        click.echo(text, err=True)
+        """A message beside the result."""
+        click.echo(symbols(text), err=True)
 
     def next(self, command: str | None) -> None:
         """The command a person may want next, as the last line."""
         if command and not self.json:
-            click.secho(f"next: {command}", err=True, dim=True)
+            click.secho(f"next: {symbols(command)}", err=True, dim=True)
 
 
-def symbols(text: str) -> str:
-    """Control characters of names and model output shown as symbols, so that none reaches the terminal."""
-    return "".join(char if char in "\n\t" or (char.isprintable() or char == " ") else _symbol(char) for char in text)
-
-
-def _symbol(char: str) -> str:
-    code = ord(char)
-    if code < 32:
-        return chr(0x2400 + code)
-    return "\u2421" if code == 127 else f"\\u{code:04x}"
-
-
-def raw_or_symbols(text: str) -> str:
-    """Text as it is for a pipe or a file, made harmless for a terminal."""
+def as_text(value: Any) -> str:
+    """A value for standard output: text as it is for a pipe or a file, harmless for a terminal; else JSON."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return symbols(text) if sys.stdout.isatty() else text
-
-
-def current_project(obj: dict[str, Any]) -> projects.Project:
-    return projects.need(obj.get("project"), Path.cwd())

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from callboard.app.views.runs import runs
-from callboard.cli.context import Told, json_option, symbols
+from callboard.cli.context import Told, json_option
 from callboard.cli.table import clock, money, table
 from callboard.core.status import Status
 
@@ -33,7 +33,7 @@ def _table(found: list[dict[str, Any]]) -> str:
     if not found:
         return "no runs"
     rows = [
-        (run["id"], run["status"], symbols(run["name"]), clock(run["created"]), run["calls"], money(run["cost"]))
+        (run["id"], run["status"], run["name"], clock(run["created"]), run["calls"], money(run["cost"]))
         for run in found
     ]
     return table(("id", "status", "name", "created (UTC)", "calls", "cost"), rows, status=1)

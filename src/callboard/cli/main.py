@@ -9,10 +9,12 @@ import importlib
 import json
 import os
 import sys
+import traceback
 from typing import Any
 
 import click
 
+from callboard.cli.table import symbols
 from callboard.errors import CallboardError, RunInterrupted
 
 VERBS = {
@@ -63,33 +65,64 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def guarded(command: click.Command, argv: list[str] | None = None) -> int:
-    """Run a click command; the exit code."""
+    """Run a click command; the exit code. `NO_COLOR` is honoured here, for every verb."""
     as_json = "--json" in (sys.argv[1:] if argv is None else argv)
     try:
-        return int(command.main(argv, standalone_mode=False) or 0)
+        return int(command.main(argv, standalone_mode=False, color=colour()) or 0)
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
-        error.show()
-        return 2
+        return _misused(error, as_json)
     except (KeyboardInterrupt, click.Abort, RunInterrupted) as error:
         click.echo(str(error) or "interrupted", err=True)
-        return 130
+        return RunInterrupted.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except CallboardError as error:
+    except Exception as error:
         return _told(error, as_json)
 
 
-def _told(error: CallboardError, as_json: bool) -> int:
+def colour() -> bool | None:
+    """None lets the stream decide (a terminal has colours, a pipe has none)."""
+    return False if os.environ.get("NO_COLOR") else None
+
+
+def _misused(error: click.ClickException, as_json: bool) -> int:
+    """Click's own words, with the line that shows how the verb is used."""
+    if as_json:
+        _echo_json({"error": "UsageError", "message": error.format_message(), "exit_code": 2})
+    error.show()
+    return 2
+
+
+def _told(error: Exception, as_json: bool) -> int:
+    """What went wrong: ours in its own words, the operating system's in its, and anything else is a bug of ours."""
     if os.environ.get("CALLBOARD_DEBUG"):
         raise error
+    code = error.exit_code if isinstance(error, CallboardError) else CallboardError.exit_code
+    message = _words(error)
     if as_json:
-        told: dict[str, Any] = {"error": type(error).__name__, "message": str(error), "exit_code": error.exit_code}
+        told: dict[str, Any] = {"error": type(error).__name__, "message": message, "exit_code": code}
         for field in ("file", "line", "column", "fix", "run"):
             if getattr(error, field, None) is not None:
                 told[field] = getattr(error, field)
-        click.echo(json.dumps(told, ensure_ascii=False))
-    click.secho(f"error: {error}", err=True, fg="red")
-    return error.exit_code
+        _echo_json(told)
+    click.secho(f"error: {symbols(message)}", err=True, fg="red", color=colour())
+    return code
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, CallboardError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'the system'}: {error.strerror}"
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"{type(error).__name__}: {error} ({os.path.basename(where.filename)}:{where.lineno}). This is a bug in "
+        "Callboard; nothing recorded is lost. CALLBOARD_DEBUG=1 shows where it comes from"
+    )
+
+
+def _echo_json(value: dict[str, Any]) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from callboard.cli.context import Told, json_option, symbols
-from callboard.cli.table import clock, table
+from callboard.cli.context import Told, json_option
+from callboard.cli.table import clock, symbols, table
 from callboard.productions.manager import ProductionManager, create_production, load_production
 
 if TYPE_CHECKING:
@@ -86,4 +86,4 @@ def listing(found: list[Instance]) -> str:
     if not found:
         return "no instances"
     rows = [(o.instance_id, o.name, o.status, clock(o.created_at), clock(o.updated_at)) for o in found]
-    return symbols(table(("id", "name", "status", "created (UTC)", "updated (UTC)"), rows))
+    return table(("id", "name", "status", "created (UTC)", "updated (UTC)"), rows, status=2)

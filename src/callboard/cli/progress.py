@@ -1,10 +1,13 @@
 """Progress on standard error: one line that is rewritten on a terminal, a line now and then elsewhere.
 
-It is told what moved after it is on disk, so what it shows as done is done. It counts; it decides nothing.
+It is told what moved after it is on disk, so what it shows as done is done. It counts; it decides nothing. Drawing
+looks at every task and item, so the pauses between two drawings grow with what one has cost: a run of a hundred
+thousand items spends no twentieth of its time on being watched.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import time
@@ -12,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from callboard.cli.context import symbols
-from callboard.cli.table import money
+from callboard.cli.table import columns, cut, money, span, symbols, width
 from callboard.core.facts import Failed, Listed, Skipped, Succeeded, TimedOut
 from callboard.core.orders import Start
 from callboard.core.status import FAILED
@@ -27,8 +29,12 @@ if TYPE_CHECKING:
     from callboard.core.run import Run
     from callboard.engine.engine import Engine
 
-#: Seconds between two drawings on a terminal, and between two lines elsewhere.
-ON_TERMINAL, ELSEWHERE = 0.1, 2.0
+#: Seconds between two drawings on a terminal when something moves, and when nothing does.
+MOVING, STILL = 0.1, 1.0
+#: Seconds before the first line elsewhere, and the longest pause between two; each is twice the one before.
+FIRST, LONGEST = 2.0, 60.0
+_SHARE = 20  # pauses are at least this many times as long as a drawing took
+_TOLD = {"waiting", "paused", "edited"}  # what an engine reports that a person can do something about
 
 
 class Progress:
@@ -39,83 +45,112 @@ class Progress:
         self._terminal = sys.stderr.isatty()
         self._engine: Engine | None = None
         self._begun = self._drawn = time.monotonic()
-        self._cached = self._ended = 0
-        self._now: str = ""
-        self._width = 0
+        self._pause = MOVING if self._terminal else FIRST
+        self._before: int | None = None  # what had ended when we came
+        self._cached = self._width = 0
+        self._now = ""
+        self._ended: set[int] = set()  # tasks that were said to have ended
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def passed(self) -> float:
+        """Seconds since this began."""
+        return time.monotonic() - self._begun
 
     def watch(self, engine: Engine) -> None:
-        """Be told by an engine from now on."""
+        """Be told by an engine from now on. To be called on its loop."""
+        if self._quiet:
+            return
         self._engine = engine
         engine.watch(self.told)
+        self._beat()
+
+    def report(self, state: str, why: str) -> None:
+        """What the engine meets: a full disk, a document that somebody has edited."""
+        if state in _TOLD:
+            self.end()
+            click.echo(f"  {symbols(why)}", err=True)
 
     def told(self, run: int, facts: Iterable[Fact], orders: Iterable[Order]) -> None:
-        if run != self._number or self._quiet:
-            return
         state = self._run()
+        if run != self._number or state is None:
+            return
         moved = False
         for fact in facts:
             if isinstance(fact, Succeeded | Skipped | Failed | TimedOut):
-                self._ended += 1
                 self._cached += isinstance(fact, Succeeded) and _is_cached(fact.outcome)
                 moved = True
-                if state is not None and not self._terminal:
+                if not self._terminal:
                     self._say_task(state, fact.node)
             moved = moved or isinstance(fact, Listed)
         for order in orders:
-            if isinstance(order, Start) and state is not None:
+            if isinstance(order, Start):
                 self._now = state.name_of(order.node)
                 moved = True
-        pause = ON_TERMINAL if self._terminal else ELSEWHERE
-        if moved and time.monotonic() - self._drawn >= pause:
+        if moved and time.monotonic() - self._drawn >= self._pause:
             self.draw()
+
+    def draw(self) -> None:
+        """One line: done of all, failed, cached, money, time, time left, what was begun last."""
+        run = self._run()
+        if run is None or self._quiet:
+            return
+        began = time.monotonic()
+        text = symbols(self.line(run))
+        if self._terminal:
+            shown = cut(text, (columns(sys.stderr) or 80) - 1)
+            click.echo("\r" + shown + " " * max(0, self._width - width(shown)), err=True, nl=False)
+            self._width = width(shown)
+        else:
+            click.echo(f"  {text}", err=True)
+        self._drawn = time.monotonic()
+        least = MOVING if self._terminal else min(LONGEST, 2 * self._pause)
+        self._pause = max(least, _SHARE * (self._drawn - began))
+
+    def line(self, run: Run) -> str:
+        done, failed, all = counts(run)
+        if self._before is None:
+            self._before = done
+        parts = [f"{done}/{all} done"]
+        if failed:
+            parts.append(f"{failed} failed")
+        if self._cached:
+            parts.append(f"{self._cached} cached")
+        cost = self._house.store.totals(self._number)["cost"]
+        parts += [money((cost or 0) / 1e9), span(self.passed)]
+        if (ours := done - self._before) > 0 and done < all:
+            parts.append(f"about {span(self.passed / ours * (all - done))} left")
+        return " · ".join(parts) + (f" · {self._now}" if self._now else "")
+
+    def end(self) -> None:
+        """Leave the line, and draw no more by itself."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._terminal and self._width:
+            click.echo("\r" + " " * self._width + "\r", err=True, nl=False)
+            self._width = 0
+
+    def _beat(self) -> None:
+        """Draw while nothing moves too: a clock that stands still looks like a program that hangs."""
+        idle = time.monotonic() - self._drawn
+        pause = max(STILL, self._pause) if self._terminal else self._pause
+        if idle >= pause:
+            self.draw()
+            idle = 0.0
+        self._timer = asyncio.get_running_loop().call_later(max(0.05, pause - idle), self._beat)
 
     def _run(self) -> Run | None:
         held = self._engine.runs.get(self._number) if self._engine else None
         return held.run if held is not None else None
 
     def _say_task(self, run: Run, node: int) -> None:
-        """Off a terminal: a line for each task, not for each item."""
-        row = run.nodes[node]
-        if row.parent < 0:
-            reason = f" ({row.reason})" if row.reason else ""
-            click.echo(f"  {symbols(run.name_of(node))}: {row.status.name.lower()}{symbols(reason)}", err=True)
-
-    def draw(self) -> None:
-        """One line: done of all, failed, cached, money, time, time left, what is at work."""
-        run = self._run()
-        if run is None or self._quiet:
+        """Off a terminal: a line for each task, not for each item; what it maps over ends with its last item."""
+        row = run.nodes[node] if run.nodes[node].parent < 0 else run.nodes[run.nodes[node].parent]
+        if row.mapped is not None and (not row.has_ended or row.id in self._ended):
             return
-        self._drawn = time.monotonic()
-        text = self.line(run)
-        if not self._terminal:
-            click.echo(f"  {text}", err=True)
-            return
-        columns = click.get_current_context(silent=True)
-        width = (columns.max_content_width or 110) if columns else 110
-        shown = symbols(text)[:width]
-        click.echo("\r" + shown + " " * max(0, self._width - len(shown)), err=True, nl=False)
-        self._width = len(shown)
-
-    def line(self, run: Run) -> str:
-        done, failed, count = counts(run)
-        passed = time.monotonic() - self._begun
-        parts = [f"{done}/{count} done"]
-        if failed:
-            parts.append(f"{failed} failed")
-        if self._cached:
-            parts.append(f"{self._cached} cached")
-        cost = self._house.store.totals(self._number)["cost"]
-        parts.append(money((cost or 0) / 1e9))
-        parts.append(_span(passed))
-        if self._ended and done < count:
-            parts.append(f"about {_span(passed / self._ended * (count - done))} left")
-        return " · ".join(parts) + (f" · {self._now}" if self._now else "")
-
-    def end(self) -> None:
-        """Leave the line."""
-        if self._terminal and self._width:
-            click.echo("\r" + " " * self._width + "\r", err=True, nl=False)
-            self._width = 0
+        self._ended.add(row.id)
+        reason = f" ({row.reason})" if row.reason else ""
+        click.echo(symbols(f"  {run.name_of(row.id)}: {row.status.name.lower()}{_items(row)}{reason}"), err=True)
 
 
 def counts(run: Run) -> tuple[int, int, int]:
@@ -125,14 +160,15 @@ def counts(run: Run) -> tuple[int, int, int]:
     return len(ended), sum(row.status is FAILED for row in ended), len(rows)
 
 
+def _items(row: Any) -> str:
+    if row.mapped is None:
+        return ""
+    failed = f", {len(row.mapped.failed)} failed" if row.mapped.failed else ""
+    return f", {row.mapped.good} of {len(row.mapped.items)}{failed}"
+
+
 def _is_cached(outcome: str) -> bool:
     if '"cached"' not in outcome:
         return False
     found: Any = json.loads(outcome)
     return bool(found.get("cached"))
-
-
-def _span(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -23,4 +23,4 @@ def command(obj: dict[str, Any], run: str | None, task: str | None, note: str, a
         row = waiting(state, "review", task)
         return [Rejected(state.name_of(row.id), row.number, note)]
 
-    say(obj, run, as_json, facts)
+    say(obj, run, as_json, facts, "review")

@@ -35,7 +35,11 @@ def command(
     told = Told(obj, as_json)
     house = told.house(model=model)
     try:
-        row = resume(house, house.find_run(run, open=run is None), again=again, restart=restart)
+        row, said = resume(house, house.find_run(run, open=run is None), again=again, restart=restart)
+        if said and house.is_owned(row):
+            told.note(f"run {row.id} goes on in process {row.owner.pid if row.owner else '?'}")
+            told.next(f"callboard show {row.id}")
+            return 0
         house.keep_model(row)
         told.note(f"run {row.id}")
         return carry(told, house, row, quiet=quiet)

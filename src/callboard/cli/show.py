@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from callboard.app.views import run as views
 from callboard.app.views.story import story
-from callboard.cli.context import Told, json_option, symbols
-from callboard.cli.table import clock, money, table
+from callboard.app.views.words import waits
+from callboard.cli.context import Told, as_text, json_option
+from callboard.cli.draft import draft
+from callboard.cli.table import clock, count, money, symbols, table
+
+_MOST = 50  # rows of documents, and of failed items
 
 
 @click.command(help="Show a run: its tasks, reasons, documents and money. RUN is an id, its beginning, or a number.")
@@ -26,7 +29,7 @@ def command(obj: dict[str, Any], run: str | None, as_story: bool, as_result: boo
         row = house.find_run(run)
         if as_result:
             result = views.result(house.store, row)
-            told.out(result, lambda: result if isinstance(result, str) else json.dumps(result, ensure_ascii=False))
+            told.out(result, lambda: as_text(result) if result is not None else "")
         elif as_story:
             facts = story(house.store, row, views.in_memory(house.store, row))
             told.out(facts, lambda: "\n".join(_fact(fact) for fact in facts))
@@ -44,38 +47,50 @@ def _fact(fact: dict[str, Any]) -> str:
 
 
 def _text(run: dict[str, Any]) -> str:
-    because = f" ({run['because']})" if run["because"] else ""
     totals = run["totals"]
     lines = [
         click.style(f"{run['id']}  {symbols(run['name'])}", bold=True),
-        f"{run['status']}{because}, begun {clock(run['created'])} UTC"
+        f"{_status(run)}, begun {clock(run['created'])} UTC"
         + (f", ended {clock(run['ended'])}" if run["ended"] else ""),
-        f"{totals['calls']} model calls, {totals['input_tokens']:,} tokens in, {totals['output_tokens']:,} out, "
-        f"{money(run['cost'])}",
+        f"{count(totals['calls'], 'model call')}, {totals['input_tokens']:,} tokens in, {totals['output_tokens']:,} "
+        f"out, {money(run['cost'])}",
         "",
         table(("task", "status", "items", "reason"), [_row(task) for task in run["tasks"]], status=1),
     ]
+    failed = [(f"{task['name']}/{item['key']}", item["reason"]) for task in run["tasks"] for item in _failed(task)]
+    if failed:
+        lines += ["", table(("failed items", "reason"), failed[:_MOST]), *_more(len(failed))]
     for task in run["tasks"]:
         if "draft" in task:
-            lines += ["", f"draft of {task['name']} (version {task['draft']['hash'][:12]}):", _draft(task)]
+            lines += ["", *map(symbols, draft(task))]
     if run["documents"]:
-        lines += ["", click.style("documents", bold=True)]
-        lines += [f"  {symbols(one['path'])}" + _stage(one["status"]) for one in run["documents"]]
+        lines += ["", table(("document", "by", "state"), [_document(one) for one in run["documents"][:_MOST]])]
+        lines += _more(len(run["documents"]))
     return "\n".join(lines)
 
 
-def _draft(task: dict[str, Any]) -> str:
-    value = task["draft"]["value"]
-    return symbols(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2))
+def _status(run: dict[str, Any]) -> str:
+    because = f" ({symbols(waits(run['because']))})" if run["because"] else ""
+    by = f", carried out by process {run['carried_out_by']}" if run["carried_out_by"] else ""
+    return f"{run['status']}{because}{by}"
 
 
-def _stage(status: str) -> str:
-    return "" if status == "published" else f"  ({status})"
+def _failed(task: dict[str, Any]) -> list[dict[str, Any]]:
+    failed: list[dict[str, Any]] = task["items"]["failed"] if "items" in task else []
+    return failed
+
+
+def _document(one: dict[str, Any]) -> tuple[str, str, str]:
+    return one["path"], one["task"], "" if one["status"] == "published" else one["status"]
+
+
+def _more(count: int) -> list[str]:
+    return [f"… and {count - _MOST} more; --json has all of them"] if count > _MOST else []
 
 
 def _row(task: dict[str, Any]) -> tuple[str, str, str, str]:
     items = task.get("items")
-    count = f"{items['done']}/{items['all']}" if items else ""
+    done = f"{items['done']}/{items['all']}" if items else ""
     if items and items["failed"]:
-        count += f", {len(items['failed'])} failed"
-    return (symbols(task["name"]), task["status"], count, symbols(task["reason"]))
+        done += f", {len(items['failed'])} failed"
+    return task["name"], task["status"], done, task["reason"]

@@ -36,15 +36,16 @@ async def carry_out(
     runs: Sequence[int],
     *,
     watch: Callable[[Engine], None] = lambda engine: None,
+    report: Callable[[str, str], None] = lambda state, why: None,
     stop: Stop | None = None,
 ) -> dict[int, Left]:
     """Take runs up, wait, and let go of them. When `stop` is pulled what is at work is halted: *interrupted*.
 
-    `watch` gets the engine once it has started. Raises Conflict when another living process carries a run out,
-    StoreError when one had to be set aside.
+    `watch` gets the engine once it has started; `report` hears what it meets, as `Engine` says. Raises Conflict when
+    another living process carries a run out, StoreError when one had to be set aside.
     """
     stop = stop or Stop()
-    carrier = Carrier(house)
+    carrier = Carrier(house, report)
     await carrier.engine.start()
     try:
         watch(carrier.engine)
@@ -80,8 +81,8 @@ class Stop:
 class Carrier:
     """An engine, and the waits for its runs."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, house: House, report: Callable[[str, str], None] = lambda state, why: None) -> None:
+        self._house, self._report = house, report
         self._waits: dict[int, list[asyncio.Future[Left]]] = {}
         self.engine: Engine = house.engine(report=self._reported)
         self.engine.watch(self._moved)
@@ -133,6 +134,7 @@ class Carrier:
 
     def _reported(self, state: str, why: str) -> None:
         """The engine has something to say; a run that it had to set aside has nobody to wait for."""
+        self._report(state, why)
         if state != "set aside":
             return
         for run in [run for run in self._waits if run in self.engine.refused]:

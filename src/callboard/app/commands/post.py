@@ -40,9 +40,11 @@ def post(house: House, row: RunRow, facts: Sequence[Fact]) -> None:
 
 
 def _wait(house: House, row: RunRow) -> None:
-    """Until the living owner has taken every letter; whoever takes over from a dead one takes them too."""
+    """Until the living owner has taken every letter. One that goes meanwhile leaves them to us."""
     until = time.monotonic() + PATIENCE
     while any(run == row.number for run, _ in house.store.waiting()):
         if time.monotonic() > until:
             raise Busy(f"the process that carries out run {row.id} does not answer; what you said is recorded")
+        if not house.is_owned(house.find_run(row.id)):
+            house.apply(row.number, ())
         time.sleep(_POLL)

@@ -13,25 +13,30 @@ from callboard.errors import Refused
 if TYPE_CHECKING:
     from callboard.app.wiring import House
     from callboard.core.facts import Fact
+    from callboard.core.run import Run
     from callboard.ports import RunRow
 
 
-def resume(house: House, row: RunRow, *, again: str | None = None, restart: str | None = None) -> RunRow:
-    """Append what applies. Raises Refused: it has ended (and nothing asks to reopen it), or another carries it out."""
-    run = in_memory(house.store, row)
-    facts: list[Fact] = []
-    if restart is not None:
-        facts.append(Reopened("restart", restart))
-    elif again is not None:
-        facts.append(Reopened(again))
-    elif run.status in ENDED:
-        word = run.status.name.lower()
-        raise Refused(f"run {row.id} has ended ({word}); --retry does again what failed, --restart TASK any task")
-    else:
-        if run.holds & {"paused", "budget"}:
-            facts.append(Resumed())
-        if "interrupted" in run.holds:
-            facts.append(Continued())
+def resume(house: House, row: RunRow, *, again: str | None = None, restart: str | None = None) -> tuple[RunRow, bool]:
+    """Append what applies: the run as it stands then, and whether there was anything to say.
+
+    Raises Refused: it has ended, and nothing asks to reopen it, or the machine says no.
+    """
+    facts = _facts(in_memory(house.store, row), row, again, restart)
     if facts:
         post(house, row, facts)
-    return house.find_run(row.id)
+    return house.find_run(row.id), bool(facts)
+
+
+def _facts(run: Run, row: RunRow, again: str | None, restart: str | None) -> list[Fact]:
+    if restart is not None:
+        return [Reopened("restart", restart)]
+    if again is not None:
+        return [Reopened(again)]
+    if run.status in ENDED:
+        word = run.status.name.lower()
+        raise Refused(f"run {row.id} has ended ({word}); --retry does again what failed, --restart TASK any task")
+    facts: list[Fact] = [Resumed()] if run.holds & {"paused", "budget"} else []
+    if "interrupted" in run.holds:
+        facts.append(Continued())
+    return facts

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from callboard.app.views.words import iso
 from callboard.app.wiring import load
 from callboard.core import plan as plans
-from callboard.errors import InvalidFile, InvalidName, NotFound, UsageError
+from callboard.errors import Conflict, InvalidFile, InvalidName, NotFound, UsageError
 
 if TYPE_CHECKING:
     from callboard.app.wiring import House
@@ -61,8 +61,9 @@ def submit_pipeline(
 
     `profile` is `{{id}}` where no production plays. Raises InvalidFile, NotFound, UsageError, Permanent (no key).
     """
-    known = _known(house, id)
+    known = _known(house, id, "pipelines")
     if known is not None:
+        _demand_same(known, file, text)
         return known
     parsed = read_pipeline(file, vars=vars)
     manager = _manager(parsed, production)
@@ -85,7 +86,7 @@ def submit_pipeline(
         "model": house.settings.model,
         "now": iso(house.clock.now().wall),
         "overwrite": overwrite,
-        "file": str(file),
+        "file": os.path.normpath(file),
     }
     return _create(house, plan, params, name or plan.name, id, "pipelines")
 
@@ -103,7 +104,7 @@ def submit_functions(
     """Record a run of a plan of functions that live in this process."""
     for call in calls:
         house.registry.add(call)
-    known = _known(house, id)
+    known = _known(house, id, "functions")
     if known is not None:
         return known
     begun = {"input": text or "", "dir": os.getcwd(), "now": iso(house.clock.now().wall), **(params or {})}
@@ -175,8 +176,8 @@ def _text_of(path: str) -> str | None:
         return None
 
 
-def _known(house: House, id: str | None) -> RunRow | None:
-    """The run of an id that somebody chose, when it is there already."""
+def _known(house: House, id: str | None, face: str) -> RunRow | None:
+    """The run of an id that somebody chose, when it is there already. Raises InvalidName, Conflict."""
     if id is None:
         return None
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", id):
@@ -185,7 +186,20 @@ def _known(house: House, id: str | None) -> RunRow | None:
         row: RunRow = house.store.find_run(id)
     except NotFound:
         return None
-    return row if row.id == id else None
+    if row.id != id:
+        return None
+    if row.face != face:
+        raise Conflict(f"the id {id} belongs to a run of {row.face} already; choose another")
+    return row
+
+
+def _demand_same(row: RunRow, file: Path, text: str | None) -> None:
+    """An id stands for one run: what comes again under it must be the same. Raises Conflict."""
+    begun = json.loads(row.params)
+    if os.path.join(begun["dir"], begun["file"]) != os.path.abspath(file):
+        raise Conflict(f"the id {row.id} belongs to a run of {begun['file']} already; choose another")
+    if text is not None and text != begun["input"]:
+        raise Conflict(f"the id {row.id} belongs to a run on another text already; choose another")
 
 
 def _manager(parsed: Any, production: Production) -> Any:

@@ -1,13 +1,31 @@
-"""Which task of a run waits for a person? The one that was named, or the only one there is."""
+"""Which run, and which task of it, does a person mean? The one that was named, or the newest that can be meant."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from callboard.app.views.run import in_memory
 from callboard.errors import NotFound, Refused
 
 if TYPE_CHECKING:
+    from callboard.app.wiring import House
     from callboard.core.run import Node, Run
+    from callboard.ports import RunRow
+
+
+def meant(house: House, name: str | None, hold: str = "") -> RunRow:
+    """The run that was named, else the newest that has not ended and, with `hold`, has something held for it.
+
+    Raises NotFound.
+    """
+    if name is not None or not hold:
+        return house.find_run(name, open=True)
+    rows: list[RunRow] = sorted(house.store.open_runs(), key=lambda row: row.number, reverse=True)
+    for row in rows:
+        run = in_memory(house.store, row)
+        if any(run.nodes[node].hold == hold for node in run.held):
+            return row
+    raise NotFound(f"no run waits for a {hold}")
 
 
 def waiting(run: Run, hold: str, name: str | None) -> Node:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from callboard.app.views.runs import summary
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from callboard.core.run import Node, Run
     from callboard.ports import Owner, RunRow, Store
+
+_NODES = (1 << 20) - 1  # an execution's id packs run << 40 | node << 20 | number
 
 
 def in_memory(store: Store, row: RunRow) -> Run:
@@ -44,7 +47,7 @@ def show(store: Store, row: RunRow, *, alive: Callable[[Owner], bool]) -> dict[s
         "because": because(run),
         "carried_out_by": row.owner.pid if owned and row.owner else None,
         "tasks": [_task(run, task) for task in run.nodes[: len(run.plan.tasks)]],
-        "documents": documents(store, row),
+        "documents": documents(store, row, run),
         "totals": dict(store.totals(row.number)),
         "next": next_command(run, row, owned=owned),
     }
@@ -72,25 +75,34 @@ def _task(run: Run, row: Node) -> dict[str, Any]:
     return told
 
 
-def documents(store: Store, row: RunRow) -> list[dict[str, Any]]:
+def documents(store: Store, row: RunRow, run: Run) -> list[dict[str, Any]]:
     """`[{path, hash, status, task}]` of a run, in the order they were written."""
     return [
-        {"path": path, "hash": hash, "status": status} for _, path, hash, _, _, status in store.documents(row.number)
+        {"path": path, "hash": hash, "status": status, "task": run.name_of(execution >> 20 & _NODES)}
+        for _, path, hash, _, execution, status in store.documents(row.number)
     ]
 
 
 def next_command(run: Run, row: RunRow, *, owned: bool) -> str | None:
-    """The command that brings this run on, if a person has to do something."""
-    for node in sorted(run.held):
-        held = run.nodes[node]
-        if held.hold == "review" and run.status == RUNNING:
-            return f"callboard approve {row.id}"
-        if held.hold == "decision":
-            return f"callboard approve {row.id} --task {run.name_of(node)} --done"
-    if run.holds or (run.status in (INIT, RUNNING) and not owned):
-        return f"callboard resume {row.id}"
-    if run.status in (FAILED, STOPPED):
+    """The command that brings this run on, if a person can do something about it."""
+    if run.status in (INIT, RUNNING):
+        again = f"callboard resume {row.id}" if run.holds or not owned else None
+        return _answer(run, row) or again
+    tasks = run.nodes[: len(run.plan.tasks)]
+    if run.status != SUCCESS or any(task.status == FAILED for task in tasks):
         return f"callboard resume {row.id} --retry"
+    failed = [min(task.mapped.failed) for task in tasks if task.mapped is not None and task.mapped.failed]
+    return f"callboard resume {row.id} --restart {shlex.quote(run.name_of(failed[0]))}" if failed else None
+
+
+def _answer(run: Run, row: RunRow) -> str | None:
+    """What a person says to the first execution that is held."""
+    for node in sorted(run.held):
+        named = f" --task {shlex.quote(run.name_of(node))}" if len(run.held) > 1 else ""
+        if run.nodes[node].hold == "review":
+            return f"callboard approve {row.id}{named}"
+        if run.nodes[node].hold == "decision":
+            return f"callboard approve {row.id}{named} --done"
     return None
 
 

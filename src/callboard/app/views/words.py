@@ -21,3 +21,20 @@ def iso(wall: float | None) -> str | None:
 def usd(nano: int | None) -> float | None:
     """Billionths of a dollar as dollars, to the microdollar."""
     return None if nano is None else round(nano / 1e9, 6)
+
+
+def waits(because: str) -> str:
+    """The reason of a run that lives as a person says it: `review release` waits for approval of release."""
+    what, _, name = because.partition(" ")
+    match what:
+        case "review":
+            return f"waiting for approval of {name}"
+        case "decision":
+            return f"waiting for a decision about {name}"
+        case "listening":
+            return f"listening for {name.replace(',', ', ')}"
+        case "tick":
+            return f"waiting until {iso(float(name.removeprefix('at ')))}"
+        case "budget":
+            return "stopped by its budget"
+    return because
