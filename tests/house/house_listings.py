@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PATIENCE = 60  # seconds for one command
+PATIENCE = 30  # seconds for one command
 
 
 class Listing(NamedTuple):
@@ -139,7 +140,7 @@ def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
         "http_proxy": nowhere,
         "https_proxy": nowhere,
     }
-    return subprocess.run(
+    with subprocess.Popen(
         command,
         cwd=folder,
         env=environment,
@@ -147,6 +148,12 @@ def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+        start_new_session=True,
+    ) as process:
+        try:
+            told, _ = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            told, _ = process.communicate()
+            raise Untrue(f"{' '.join(command)}\nhas not ended after {PATIENCE} s:\n{told}") from None
+    return subprocess.CompletedProcess(command, process.returncode, told)
