@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from callboard.backends import wire
-from callboard.backends.inside import ChildContext, Inside
+from callboard.backends.inside import Inside
 from callboard.errors import Permanent, StepError
 from callboard.executors.failures import step_error, trace
 from callboard.executors.function import Functions, value
@@ -27,6 +27,7 @@ from callboard.executors.values import encode
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from callboard.backends.far import ChildContext
     from callboard.ports import Json
 
 FOLDER = "function"  # of a project: modules that register functions
