@@ -50,7 +50,7 @@ class Call(NamedTuple):
     node: int
     number: int
     attempt: int
-    index: int  # effect index inside the number, from 0
+    index: int  # type: ignore[assignment]  # effect index inside the number, from 0; a tuple's own `index` is not used
     key: str  # idempotency key of the call
     provider: str
     model: str
@@ -117,6 +117,7 @@ class RunRows(NamedTuple):
     items: Sequence[tuple[int, int, int, str, str]]
     branches: Sequence[tuple[int, str]]
     documents: Sequence[tuple[str, str, str]]  # (path, hash, status)
+    consumed: int = 0  # offset of the last letter whose effect is recorded
 
 
 class Letter(NamedTuple):
@@ -146,6 +147,16 @@ class Store(Protocol):
         """
         ...
 
+    def create_runs(
+        self,
+        runs: Sequence[tuple[str, str, str, str, str, float, int | None]],
+        *,
+        owner: Owner | None = None,
+        lease: float = 0.0,
+    ) -> Sequence[RunRow]:
+        """Many at once, each (id, name, plan, params, face, at, parent); with an owner they are claimed as well."""
+        ...
+
     def append(self, run: int, facts: Sequence[tuple[str, str]], at: float) -> int:
         """Put (id, encoded fact) pairs into the inbox, synced; ids known already are left out. The last offset."""
         ...
@@ -166,6 +177,10 @@ class Store(Protocol):
 
     def release(self, run: int, fence: int) -> None: ...
 
+    def release_all(self, runs: Sequence[tuple[int, int]]) -> None:
+        """(run, fence) pairs; those whose fence is lost are left alone."""
+        ...
+
     def renew(self, runs: Sequence[tuple[int, int]], lease: float) -> Sequence[int]:
         """Prolong the leases of (run, fence) pairs; the runs whose fence is lost."""
         ...
@@ -178,6 +193,10 @@ class Store(Protocol):
         Raises FenceLost naming the runs whose fence is not the recorded one (nothing is written then), Conflict when
         an outcome exists already, StoreError for a full or broken disk.
         """
+        ...
+
+    def try_commit(self, writes: Sequence[Write]) -> bool:
+        """As `commit` when no other writer is at it just now; False, and nothing written, when one is."""
         ...
 
     def outcome(self, run: int, node: int, number: int, revision: int = 0) -> str | None:
@@ -218,7 +237,13 @@ class Store(Protocol):
 
     def documents(self, run: int | None = None) -> Sequence[tuple[int, str, str, str | None, int, str]]: ...
 
-    def logs(self, run: int, node: int | None = None, most: int = 1000) -> Sequence[tuple[int, int, float, str, str]]: ...
+    def ours(self, hash: str) -> bool:
+        """Whether a document of this content was ever recorded as ours: pending or published, not a user's edit."""
+        ...
+
+    def logs(
+        self, run: int, node: int | None = None, most: int = 1000
+    ) -> Sequence[tuple[int, int, float, str, str]]: ...
 
     def totals(self, run: int) -> Mapping[str, Any]:
         """{"calls", "cached", "input_tokens", "output_tokens", "cost"} of a run."""
@@ -226,6 +251,10 @@ class Store(Protocol):
 
     def version(self) -> int:
         """A number that changes when another connection has committed (PRAGMA data_version)."""
+        ...
+
+    def checkpoint(self) -> None:
+        """Housekeeping, when there is nothing else to do."""
         ...
 
     def put(self, data: bytes) -> str:
@@ -412,7 +441,9 @@ class Done(NamedTuple):
     """What a backend brings back from a work that succeeded."""
 
     outcome: str  # JSON text of an object, at least {"value": …}
-    documents: Sequence[tuple[str, str, str | None]] = ()  # (path, hash, hash it replaces); bytes are in the content store
+    documents: Sequence[
+        tuple[str, str, str | None]
+    ] = ()  # (path, hash, hash it replaces); bytes are in the content store
     calls: Sequence[Call] = ()
     events: Sequence[tuple[str, Json]] = ()
     saves: Sequence[tuple[str, Mapping[str, Json]]] = ()

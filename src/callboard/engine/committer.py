@@ -37,8 +37,8 @@ class Committer:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._loop = asyncio.get_running_loop()
-        # a store that can say "another writer is at it" is not waited for on the loop
-        self._here: Callable[[Sequence[Write]], bool | None] = getattr(store, "try_commit", store.commit)
+        # which says "another writer is at it" instead of waiting for it on the loop
+        self._here: Callable[[Sequence[Write]], bool | None] = store.try_commit
         self._thread = ThreadPoolExecutor(1, "callboard-store")
         self._in_thread = 0  # short commits still to be seen there before the loop takes over
         self.flying = False

@@ -72,11 +72,10 @@ class Mailroom:
         seen = self._parts.turns.commits
         self._quiet = self._quiet + 1 if seen == self._seen else 0
         self._seen = seen
-        checkpoint = getattr(self._parts.store, "checkpoint", None)
-        if self._quiet == _QUIET_LOOKS and seen != self._copied and checkpoint is not None:
+        if self._quiet == _QUIET_LOOKS and seen != self._copied:
             self._copied = seen
             with contextlib.suppress(StoreError):
-                await self._parts.committer.aside(checkpoint)
+                await self._parts.committer.aside(self._parts.store.checkpoint)
 
     def look(self) -> None:
         """Find out who has letters, now."""

@@ -97,8 +97,7 @@ def _taken(store: Store, found: RunRows, fence: int) -> Taken:
     pending: list[tuple[str, str, str | None, int]] = []
     if any(status == "pending" for _, _, status in found.documents):
         pending = [(p, hash, old, id) for _, p, hash, old, id, status in store.documents(run) if status == "pending"]
-    consumed: int = getattr(found, "consumed", 0)
-    return Taken(found, fence, consumed, store.inbox(run, consumed, MOST_LETTERS), pending)
+    return Taken(found, fence, found.consumed, store.inbox(run, found.consumed, MOST_LETTERS), pending)
 
 
 def fact_of(letter: Letter) -> Fact | None:
@@ -107,16 +106,6 @@ def fact_of(letter: Letter) -> Fact | None:
         return decode(json.loads(letter.fact))
     except (ValueError, KeyError, TypeError, IndexError):
         return None
-
-
-def release(store: Store, runs: Sequence[tuple[int, int]]) -> None:
-    """Let (run, fence) pairs go, in one transaction where the store can. Blocks. Raises StoreError."""
-    together = getattr(store, "release_all", None)
-    if together is not None:
-        together(runs)
-        return
-    for run, fence in runs:
-        store.release(run, fence)
 
 
 def put_in_memory(held: Held, found: RunRows, shapes: Shapes) -> Run:

@@ -250,7 +250,7 @@ class Taking:
             for run, _ in pairs:
                 self._parts.keeper.drop(run)
             with contextlib.suppress(CallboardError):  # it is taken from us when we are gone
-                await self._parts.committer.aside(recovery.release, self._parts.store, pairs)
+                await self._parts.committer.aside(self._parts.store.release_all, pairs)
 
     def _forget(self, held: Held) -> None:
         self._parts.runs.pop(held.number, None)

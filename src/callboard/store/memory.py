@@ -223,6 +223,7 @@ class MemoryStore(MemoryRecords):
             items=[one.items[node] for node in sorted(one.items)],
             branches=sorted(one.branches.items()),
             documents=[(row[1], row[2], row[5]) for row in self.documents(run)],
+            consumed=one.consumed,
         )
 
     def executions(self, run: int, *, node: int | None = None) -> Sequence[Row]:

@@ -176,6 +176,7 @@ HELD_FENCES = """SELECT number FROM standing JOIN json_each(?) AS f ON number = 
     WHERE fence = f.value AND owner IS NOT NULL"""
 HEAD = "SELECT id, hash FROM journal WHERE id >= ?1 << 32 AND id < (?1 + 1) << 32 ORDER BY id DESC LIMIT 1"
 INBOX = 'SELECT "offset", run, fact, id, at FROM inbox WHERE run = ? AND "offset" > ? ORDER BY "offset" LIMIT ?'
+CONSUMED_OF = "SELECT consumed FROM standing WHERE number = ?"
 WAITING = "SELECT number, posted FROM standing WHERE posted > consumed ORDER BY number"
 EXECUTIONS_PAGE = """SELECT id, status, attempt, began, at, reason, state FROM execution
     WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"""

@@ -62,6 +62,7 @@ class Reading(Database):
             items=self.rows(q.ITEMS_OF, (run,)),
             branches=self.rows(q.BRANCHES_OF, (run,)),
             documents=self.rows(q.PATHS_OF, (run,)),
+            consumed=self.rows(q.CONSUMED_OF, (run,))[0][0],
         )
 
     def executions(self, run: int, *, node: int | None = None) -> Sequence[Row]:

@@ -19,7 +19,7 @@ from callboard.errors import Conflict, FenceLost, InvalidName, NotFound, NotJson
 from callboard.ports import Call, Json, Owner, Records, RunRow, Store, Write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
 PLAN = dump(Plan((Task("first"), Task("second", needs=("first",)))))
 ME = Owner("here", "boot", 100, 1.5, "me")
@@ -33,20 +33,6 @@ _RUNNING, _SUCCESS = 2, 5
 
 class Both(Store, Records, Protocol):
     """A store under test."""
-
-    def create_runs(
-        self,
-        runs: Sequence[tuple[str, str, str, str, str, float, int | None]],
-        *,
-        owner: Owner | None = None,
-        lease: float = 0.0,
-    ) -> Sequence[RunRow]: ...
-
-    def release_all(self, runs: Sequence[tuple[int, int]]) -> None: ...
-
-    def try_commit(self, writes: Sequence[Write]) -> bool: ...
-
-    def ours(self, hash: str) -> bool: ...
 
 
 class Bench:
@@ -535,6 +521,7 @@ def consumed_letters_wait_no_more(bench: Bench) -> None:
     bench.store.commit([Write(number, fence, 21.0, inbox=last)])
     assert not bench.again().waiting()
     bench.store.commit([Write(number, fence, 21.0, inbox=1)])  # never backwards
+    assert bench.again().load(number).consumed == last
     bench.store.append(number, [("x", FACT)], 22.0)  # known, though consumed
     assert not bench.store.waiting()
     more = bench.store.append(number, [("y", FACT)], 22.0)
