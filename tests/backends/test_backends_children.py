@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from backends_stage import is_gone, pid_in, until
 
+from callboard.backends import wire
 from callboard.backends.child import WorkerLost
 from callboard.errors import InvalidOutput, Permanent, RateLimited
 
@@ -263,6 +264,17 @@ async def test_a_value_that_came_in_spite_of_a_cancellation_is_kept(stage: Stage
     await asyncio.wait([flight.ended])
     call.cancel()
     assert value(await call) == "paid"
+
+
+async def test_an_answer_between_a_cancellation_and_its_hearing_is_not_lost(stage: Stage) -> None:
+    children = stage.children(grace=20)
+    await children.carry_out(stage.work("upper"))
+    call = asyncio.ensure_future(children.carry_out(stage.work("hangs", file=str(stage.root / "pid"))))
+    await asyncio.sleep(0)
+    child = children._children[0]
+    call.cancel()
+    child.heard(wire.pack("done", next(iter(child.flights)), "just in time"))
+    assert value(await call) == "just in time"
 
 
 async def test_a_daemon_that_a_function_left_behind_ends_with_its_child(stage: Stage) -> None:

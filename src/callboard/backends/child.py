@@ -62,14 +62,23 @@ class Settings(NamedTuple):
 class Flight:
     """One call in flight. `ended` is set to its value, its StepError or WorkerLost; to None when it was stopped."""
 
-    __slots__ = ("asks", "ctx", "ended", "id", "is_stopping")
+    __slots__ = ("_how", "asks", "ctx", "ended", "id", "is_stopping")
 
     def __init__(self, id: int, ctx: Context) -> None:
         self.id, self.ctx, self.is_stopping = id, ctx, False
         self.ended: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.asks: set[asyncio.Task[None]] = set()
+        self._how: tuple[Json, Exception | None] | None = None
+
+    def outlive(self) -> None:
+        """The cancellation of who awaited it has taken `ended` along: have a new one. (A shield costs every call.)"""
+        if self.ended.cancelled():
+            self.ended = asyncio.get_running_loop().create_future()
+            if self._how is not None:  # it ended just between the cancellation and now
+                self.end(*self._how)
 
     def end(self, value: Json = None, error: Exception | None = None) -> None:
+        self._how = value, error
         for ask in self.asks:
             ask.cancel()
         if self.ended.done():

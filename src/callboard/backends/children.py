@@ -119,7 +119,7 @@ class Children:
         """The value of a call, when it has ended; a value that came in spite of a cancellation is kept."""
         flight = _begun(child, ctx, inputs)
         try:
-            value = await asyncio.shield(flight.ended)
+            value = await flight.ended
         except asyncio.CancelledError as cancelled:
             value = await self._stopped(child, flight)
             if value is STOPPED:
@@ -135,7 +135,9 @@ class Children:
 
     async def _stopped(self, child: Child, flight: Flight) -> Any:
         """Wait until a call has really stopped; its value when it had one after all."""
-        child.stop(flight)
+        flight.outlive()
+        if not flight.ended.done():
+            child.stop(flight)
         loop = asyncio.get_running_loop()
         timers = [
             loop.call_later(_HEED, self._condemn, child),
