@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-import time
 
 from callboard.errors import ForkedProcess
 from callboard.ports import Write
@@ -37,7 +37,7 @@ def hold(path: str, number: str) -> None:
     with store.transaction() as writer:
         writer.execute("UPDATE standing SET updated = 5 WHERE number = ?", (int(number),))
         os.write(1, b"held\n")
-        time.sleep(60)
+        signal.pause()
 
 
 def fork(path: str) -> None:
