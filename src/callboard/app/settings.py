@@ -26,11 +26,16 @@ SHOWN = ("LANG", "USER", "TZ")
 
 
 class Settings(NamedTuple):
-    """`model` overrides the model of every step; `offline_*` belong to the offline model; `jobs` bounds children."""
+    """`model` overrides the model of every step; `offline_*` belong to the offline model.
+
+    `base_url` is the user's own server, `openai_url` another address of OpenAI's; `keys` are values by name, `shown`
+    what templates may read as `env`.
+    """
 
     project: str | None = None
     model: str | None = None
     base_url: str | None = None
+    openai_url: str | None = None
     offline_latency: float = 0.0
     offline_ledger: str | None = None
     keys: Mapping[str, str] = {}
@@ -43,7 +48,8 @@ def from_environment(environ: Mapping[str, str], *, project: str | None = None, 
     return Settings(
         project=project or environ.get("CALLBOARD_PROJECT") or None,
         model=model or environ.get("CALLBOARD_MODEL") or None,
-        base_url=environ.get("CALLBOARD_BASE_URL") or environ.get("OPENAI_BASE_URL") or None,
+        base_url=environ.get("CALLBOARD_BASE_URL") or None,
+        openai_url=environ.get("OPENAI_BASE_URL") or None,
         offline_latency=_seconds(environ, "CALLBOARD_OFFLINE_LATENCY"),
         offline_ledger=environ.get("CALLBOARD_OFFLINE_LEDGER") or None,
         keys={name: environ[name] for name in KEYS if environ.get(name)},

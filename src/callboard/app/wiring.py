@@ -11,11 +11,12 @@ import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from callboard.app import project as projects
 from callboard.engine.clock import SystemClock
 from callboard.engine.owner import alive, host_id, new_owner
-from callboard.errors import NotFound
+from callboard.errors import NotFound, UsageError
 from callboard.executors.registry import REGISTRY
 
 if TYPE_CHECKING:
@@ -117,16 +118,20 @@ class House:
             latency=settings.offline_latency,
             ledger=Path(settings.offline_ledger) if settings.offline_ledger else None,
         )
-        provider = load("llm.providers", "Provider")
-        server = provider("openai", settings.base_url, key="OPENAI_API_KEY") if settings.base_url else None
         return load("llm.gateway", "Gateway")(
             clock=self.clock,
             offline=offline,
             connect=load("llm.openai", "connect"),
             secret=settings.keys.get,
             override=settings.model or "",
-            server=server,
+            server=_server(settings),
+            providers=_providers(settings),
         )
+
+    async def hang_up(self) -> None:
+        """Close the connections to providers, on the loop that used them. More may be opened later."""
+        if "gateway" in self.__dict__:
+            await self.gateway.close()
 
     @cached_property
     def cache(self) -> Cache:
@@ -186,6 +191,26 @@ def open_house(
     project = find(settings.project, here)
     store = load("store.sql.sqlite", "SQLiteStore")(project.database, readonly=readonly and project.database.exists())
     return House(settings, project, store, inside=inside)
+
+
+def _server(settings: Settings) -> Any:
+    """The user's own server, with the key that was given for it, if any: no other key ever goes there."""
+    if not settings.base_url:
+        return None
+    try:
+        host = urlsplit(settings.base_url).hostname or ""
+    except ValueError:
+        raise UsageError(f"CALLBOARD_BASE_URL={settings.base_url!r} is not a URL; write https://host/v1") from None
+    key = "CALLBOARD_API_KEY" if settings.keys.get("CALLBOARD_API_KEY") else ""
+    return load("llm.providers", "Provider")(
+        "server", settings.base_url, key=key, free=load("llm.providers", "is_loopback")(host)
+    )
+
+
+def _providers(settings: Settings) -> list[Any]:
+    """Known providers that the environment gives another address."""
+    known = load("llm.providers", "KNOWN")
+    return [known["openai"]._replace(base_url=settings.openai_url)] if settings.openai_url else []
 
 
 # ── how an attempt is carried out ───────────────────────────────────────────────────────────────────────

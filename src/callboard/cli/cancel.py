@@ -1,4 +1,4 @@
-"""`callboard cancel`."""
+"""`callboard cancel`: stop a run for good, whoever carries it out. Without a name, the newest that has not ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`callboard logs`."""
+"""`callboard logs`: what a run or one of its tasks has said. How far answers had come is left out unless asked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`callboard ls`."""
+"""`callboard ls`: which runs there are, the newest first."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def command(obj: dict[str, Any], status: str | None, most: int, as_json: bool) -
     finally:
         house.close()
     told.out(found, lambda: _table(found))
+    told.next(f"callboard show {found[0]['id']}" if found else "callboard run FILE")
 
 
 def _table(found: list[dict[str, Any]]) -> str:

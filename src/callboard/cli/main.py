@@ -76,9 +76,8 @@ def guarded(command: click.Command, argv: list[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort, RunInterrupted) as error:
         click.echo(str(error) or "interrupted", err=True)
         return RunInterrupted.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except SystemExit:
+        return 0  # click's answer to a reader that has left, which is no fault of the program
     except Exception as error:
         return _told(error, as_json)
 

@@ -1,4 +1,4 @@
-"""`callboard pause`."""
+"""`callboard pause`: what is at work ends, nothing new starts; `callboard resume` goes on."""
 
 from __future__ import annotations
 

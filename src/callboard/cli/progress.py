@@ -44,6 +44,7 @@ class Progress:
         self._house, self._number, self._quiet = house, run, quiet
         self._terminal = sys.stderr.isatty()
         self._engine: Engine | None = None
+        self._state: Run | None = None
         self._begun = self._drawn = time.monotonic()
         self._pause = MOVING if self._terminal else FIRST
         self._before: int | None = None  # what had ended when we came
@@ -140,8 +141,11 @@ class Progress:
         self._timer = asyncio.get_running_loop().call_later(max(0.05, pause - idle), self._beat)
 
     def _run(self) -> Run | None:
+        """The run in memory; after its last step, when the engine has let go of it, as it was then."""
         held = self._engine.runs.get(self._number) if self._engine else None
-        return held.run if held is not None else None
+        if held is not None and held.run is not None:
+            self._state = held.run
+        return self._state
 
     def _say_task(self, run: Run, node: int) -> None:
         """Off a terminal: a line for each task, not for each item; what it maps over ends with its last item."""

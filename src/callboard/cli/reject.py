@@ -1,4 +1,4 @@
-"""`callboard reject`."""
+"""`callboard reject`: send a draft back, with a note that its next round reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`callboard show`."""
+"""`callboard show`: one run as it stands, its story, or its result. Asks the store, never an engine."""
 
 from __future__ import annotations
 

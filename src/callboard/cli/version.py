@@ -1,4 +1,4 @@
-"""`callboard version`."""
+"""`callboard version`: which Callboard, Python and SQLite these are, for whoever reports a fault."""
 
 from __future__ import annotations
 
