@@ -61,7 +61,7 @@ class Call(NamedTuple):
     latency: float  # seconds
     at: float  # wall
     answer: str | None = None  # JSON text of the recorded answer, so that a paid call is never made again
-    status: str = "settled"  # reserved | settled | failed | unknown
+    status: str = "settled"  # reserved | settled | failed | unknown | cached (answered without a call)
 
 
 class Write(NamedTuple):

@@ -255,8 +255,8 @@ def _done(at: AtWork, done: Done, notices: tuple[Notice, ...]) -> Fact:
 def failure(at: AtWork, error: BaseException) -> Fact:
     """The fact behind an error of a backend or an executor."""
     name = at.node, at.number, at.attempt
-    if getattr(error, "worker_lost", False):
-        return LeaseLost(*name)
+    if getattr(error, "worker_lost", False):  # one that was ended because of another attempt has done nothing wrong
+        return Halted(*name) if getattr(error, "innocent", False) else LeaseLost(*name)
     match error:
         case BudgetRefused():
             return Refused(*name, _why(error))

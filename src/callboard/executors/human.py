@@ -27,11 +27,14 @@ class Human:
     effect = "none"
 
     async def carry_out(self, ctx: Context, inputs: Mapping[str, Json]) -> Json:
-        """The text a person is shown. Raises Permanent when there is nothing to show."""
+        """The text a person is shown; approved, it flows on, and the question does not. Without a text the question
+        is shown. Raises Permanent when there is neither."""
         question = text_of(field(inputs, "question", "")).strip()
         shown = text_of(field(inputs, "show", inputs.get("pipe", "")))
         choices = ", ".join(map(text_of, field(inputs, "choices", [])))
-        parts = [part for part in (question, f"One of: {choices}" if choices else "", shown) if part]
-        if not parts:
+        asked = "\n\n".join(part for part in (question, f"One of: {choices}" if choices else "") if part)
+        if asked:
+            ctx.log(asked, "question")
+        if not (shown or asked):
             raise Permanent("there is neither a question nor a text to show. Fix: give the step a `question`")
-        return "\n\n".join(parts)
+        return shown or asked
