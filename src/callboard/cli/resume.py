@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from callboard.app.commands.playing import tell_rest
 from callboard.app.commands.resume import resume
 from callboard.cli.carried import carry
 from callboard.cli.context import Told, json_option
@@ -35,6 +36,7 @@ def command(
     told = Told(obj, as_json)
     house = told.house(model=model)
     try:
+        tell_rest(house)
         row, said = resume(house, house.find_run(run, open=run is None), again=again, restart=restart)
         if said and house.is_owned(row):
             told.note(f"run {row.id} goes on in process {row.owner.pid if row.owner else '?'}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
-from callboard.app.commands.playing import tell_production
+from callboard.app.commands.playing import promise, tell_production, tell_rest
 from callboard.core.orders import Finish
 from callboard.core.reasons import because
 from callboard.core.status import ENDED, Status
@@ -49,11 +49,17 @@ async def carry_out(
     await carrier.engine.start()
     try:
         watch(carrier.engine)
+        tell_rest(house)
+        for run in runs:
+            promise(house, run, carrier.engine.owner)
         left = await carrier.carry(runs, stop)
     except BaseException:
         await carrier.engine.stop(interrupt=True)
         raise
-    await carrier.engine.stop(interrupt=stop.is_pulled)
+    else:
+        await carrier.engine.stop(interrupt=stop.is_pulled)
+    finally:
+        await house.hang_up()
     for run, how in left.items():
         tell_production(house, run, how.status, how.because)
     return left

@@ -1,20 +1,38 @@
-"""What a production is told of a run that plays in it: its status, and a record in its diagnostics."""
+"""What a production is told of a run that plays in it: its status, and a record in its diagnostics.
+
+A production's index is no part of the store's transactions, so whoever carries a run out first leaves a promise in
+the project's records: *this run's end is yet to be told*. The promise is taken back once it was told; one that is
+left by a process that died, or of a run that somebody cancelled meanwhile, is kept by the next who comes along.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
 from callboard.app.views import run as views
 from callboard.app.wiring import load
-from callboard.core.status import FAILED, STOPPED, SUCCESS, Status
-from callboard.errors import CallboardError
+from callboard.core.status import ENDED, FAILED, STOPPED, SUCCESS, Status
+from callboard.errors import CallboardError, Conflict
+from callboard.ports import Owner
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from callboard.app.wiring import House
     from callboard.ports import Call, RunRow
 
+PROMISE = "production to be told"  # the kind of those records; their id is the run's number, their value an owner
 _WORDS = {SUCCESS: "completed", FAILED: "failed", STOPPED: "failed"}
+
+
+def promise(house: House, number: int, owner: Owner) -> None:
+    """Leave a promise that `owner` will tell this run's end, when it plays in a production at all."""
+    if house.production_of(house.store.find_run(str(number))) is None:
+        return
+    had = house.store.read(PROMISE, str(number))
+    house.store.write(PROMISE, str(number), list(owner), revision=had.revision if had else 0)
 
 
 def tell_production(house: House, number: int, status: Status, because: str) -> None:
@@ -24,17 +42,38 @@ def tell_production(house: House, number: int, status: Status, because: str) -> 
     if playing is None or because == "interrupted":
         return
     try:
-        manager = load("productions.manager", "ProductionManager")(playing["dir"])
-        manager.set_status(playing["instance_id"], _WORDS.get(status, "paused"))
-        if status in _WORDS:
-            manager.record(
-                "run" if status is SUCCESS else "error",
-                _record(house, row, status),
-                instance_id=playing["instance_id"],
-                secrets=house.settings.keys.values(),
-            )
+        _tell(house, row, playing, status)
     except CallboardError:
-        return  # moved or deleted meanwhile: the run itself is recorded
+        pass  # moved or deleted meanwhile: the run itself is recorded
+    if status in ENDED:
+        _keep(house, number)
+
+
+def tell_rest(house: House) -> None:
+    """Tell what nobody else will: ends of runs whose process died in between, or that were ended by a command."""
+    for left in house.store.list(PROMISE):
+        row = house.store.find_run(left.id)
+        if Status(row.status) in ENDED and not house.is_alive(Owner(*left.value)):
+            tell_production(house, row.number, Status(row.status), "")
+
+
+def _keep(house: House, number: int) -> None:
+    had = house.store.read(PROMISE, str(number))
+    if had is not None:
+        with contextlib.suppress(Conflict):
+            house.store.remove(PROMISE, str(number), revision=had.revision)
+
+
+def _tell(house: House, row: RunRow, playing: Mapping[str, Any], status: Status) -> None:
+    manager = load("productions.manager", "ProductionManager")(playing["dir"])
+    manager.set_status(playing["instance_id"], _WORDS.get(status, "paused"))
+    if status in _WORDS:
+        manager.record(
+            "run" if status is SUCCESS else "error",
+            _record(house, row, status),
+            instance_id=playing["instance_id"],
+            secrets=house.settings.keys.values(),
+        )
 
 
 def _record(house: House, row: RunRow, status: Status) -> dict[str, Any]:

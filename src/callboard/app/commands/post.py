@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from callboard.app.commands.playing import tell_rest
 from callboard.app.views.run import in_memory
 from callboard.core import machine
 from callboard.core.orders import Refuse
@@ -37,6 +38,7 @@ def post(house: House, row: RunRow, facts: Sequence[Fact]) -> None:
             raise Refused(f"run {row.id}: {order.why}")
     if not house.apply(row.number, facts).judged:
         _wait(house, row)
+    tell_rest(house)
 
 
 def _wait(house: House, row: RunRow) -> None:
