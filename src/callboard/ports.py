@@ -410,7 +410,8 @@ class Executor(Protocol):
     effect: str
 
     async def carry_out(self, ctx: Context, inputs: Mapping[str, Json]) -> Json:
-        """The value of the outcome. Raises StepError; any other exception is a permanent failure with its traceback.
+        """The value of the outcome. Raises StepError; any other exception is a permanent failure with its traceback, of a
+        user's function a transient one: its task's retry policy decides.
 
         `inputs` are the task's own inputs with templates filled in, plus under "upstream" the outcomes' values by task
         name, under "item" the item's value (mapped), and under "params" what the run began with.

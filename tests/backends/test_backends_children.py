@@ -17,7 +17,7 @@ from backends_stage import is_gone, pid_in, until
 
 from callboard.backends import wire
 from callboard.backends.child import WorkerLost
-from callboard.errors import InvalidOutput, Permanent, RateLimited
+from callboard.errors import InvalidOutput, Permanent, RateLimited, StepError, Transient
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +72,7 @@ async def test_calls_beyond_the_width_wait_for_their_turn(stage: Stage) -> None:
 
 async def test_errors_come_back_as_what_they_were(stage: Stage) -> None:
     children = stage.children()
-    with pytest.raises(Permanent, match="ValueError: bad thing") as caught:
+    with pytest.raises(Transient, match="ValueError: bad thing") as caught:
         await children.carry_out(stage.work("raises"))
     assert 'raise ValueError("bad thing")' in caught.value.evidence["traceback"]  # type: ignore[index]
     with pytest.raises(RateLimited, match="slow down") as limited:
@@ -96,7 +96,7 @@ async def test_errors_come_back_as_what_they_were(stage: Stage) -> None:
 async def test_what_is_no_answer_is_a_failure_and_the_child_lives_on(stage: Stage, function: str, said: str) -> None:
     children = stage.children()
     before = value(await children.carry_out(stage.work("who")))[0]
-    with pytest.raises(Permanent, match=said):
+    with pytest.raises(StepError, match=said):
         await children.carry_out(stage.work(function))
     assert value(await children.carry_out(stage.work("who")))[0] == before
 

@@ -69,7 +69,7 @@ class Carried:
         return encode(value(await call(), data), f"task {ctx.attempt.task!r}")
 
     def failure(self, error: BaseException) -> StepError:
-        return step_error(error)
+        return step_error(error, of_user=True)
 
     def _find(self, inputs: Mapping[str, Json]) -> Function:
         try:

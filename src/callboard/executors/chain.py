@@ -50,7 +50,7 @@ def perform(executors: Mapping[str, Executor]) -> Handler:
                 raise
             raise Permanent("it cancelled itself, which is not an answer") from error
         except (Exception, SystemExit) as error:
-            raise step_error(error) from error
+            raise step_error(error, of_user=work.executor == "function") from error
 
     return handle
 

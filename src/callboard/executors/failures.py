@@ -1,8 +1,9 @@
 """What an executor raises, turned into what a backend may raise: a `StepError`, so that it can be recorded.
 
 A user's function may raise anything, even SystemExit or its own cancellation; none of it may reach the loop as
-such. Only what plainly is a broken connection counts as transient, since repeating a wrong call costs and helps
-nobody; a function that knows better raises `Transient` itself.
+such. Of an executor of ours only what plainly is a broken connection counts as transient, since repeating a wrong
+call costs and helps nobody. Of a user's function everything does: it is tried again only if its task says so, and
+then the user has asked for it; a function that knows better raises `Permanent` itself.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ _PASSING = (ConnectionError, TimeoutError, socket.gaierror)
 _MOST_TRACE = 8_000  # characters of a traceback that are kept as evidence
 
 
-def step_error(error: BaseException) -> StepError:
-    """The StepError for anything raised by an executor; itself when it is one already."""
+def step_error(error: BaseException, *, of_user: bool = False) -> StepError:
+    """The StepError for anything raised by an executor (`of_user`: by a user's function); itself when it is one."""
     if isinstance(error, StepError):
         return error
     if isinstance(error, CallboardError):
         return Permanent(str(error), evidence={"type": type(error).__name__})
-    kind = Transient if isinstance(error, _PASSING) else Permanent
+    passing = isinstance(error, _PASSING) or (of_user and isinstance(error, Exception))
+    kind = Transient if passing else Permanent
     return kind(_sentence(error), evidence={"type": type(error).__name__, "traceback": trace(error)})
 
 
