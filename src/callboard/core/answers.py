@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from callboard.core import documents, mapped
 from callboard.core import facts as f
 from callboard.core.deadline import after
-from callboard.core.events import hear, set_tick
+from callboard.core.events import hear, start_ticks
 from callboard.core.executions import begin, delay, end, retry
 from callboard.core.holds import hold_admission
 from callboard.core.orders import Wake
@@ -37,11 +37,9 @@ def begun(work: Step, fact: f.Begun) -> bool:
     run.status, run.begun = RUNNING, True
     work.decision.status = int(RUNNING)
     work.state_moved = True
+    start_ticks(work)
     for node in run.graph.roots:
-        row = run.nodes[node]
-        if row.task.every is not None:
-            set_tick(work, row, work.now.wall + row.task.every.seconds)
-        begin(work, row, None, cause="begin")
+        begin(work, run.nodes[node], None, cause="begin")
     return True
 
 
@@ -153,10 +151,10 @@ def list_stopped(work: Step, fact: f.ListStopped) -> bool:
         return False
     work.answered(row)
     row.mapped.asked = False
+    row.mapped.page -= 1  # it was not read
     work.moved[row.id] = row
     if row.status is RUNNING:
         work.page_due(row)
-        row.mapped.page -= 1
     mapped.judge(work, row)
     return True
 

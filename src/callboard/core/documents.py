@@ -16,12 +16,12 @@ def bring(work: Step, fact: f.Succeeded | f.Produced) -> None:
 
 
 def document_edited(work: Step, fact: f.DocumentEdited) -> bool:
-    """A person's version is recorded; what read the old one is stale."""
+    """A person's version is recorded; what read another one is stale."""
     run = work.run
     run.documents[fact.path] = fact.new
     for row in run.nodes:
-        if row.read is not None and row.read.get(fact.path, fact.new) != fact.new:
-            row.stale = fact.path
+        if row.read is not None and fact.path in row.read:
+            row.stale = next((path for path, hash in row.read.items() if run.documents[path] != hash), "")
             work.moved[row.id] = row
     return True
 

@@ -22,7 +22,7 @@ def judge_end(work: Step) -> None:
         return finish(work, STOPPED)
     if run.failing >= 0:
         return finish(work, FAILED)
-    if run.hopeful > 0 or any(run.nodes[node].tick for node in run.graph.ruled):
+    if run.hopeful > 0 or any(run.nodes[node].will_tick for node in run.graph.ruled):
         return None
     return finish(work, FAILED if run.failures else STOPPED if run.stops else SUCCESS)
 

@@ -5,6 +5,7 @@ One event at a time: while a probe is open, later events of the run wait in orde
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from callboard.core import rules
@@ -18,7 +19,7 @@ from callboard.core.waves import drain, perform
 if TYPE_CHECKING:
     from callboard.core.facts import Heard, Judged, Ticked
     from callboard.core.rules import Action
-    from callboard.core.run import Node
+    from callboard.core.run import Node, Run
     from callboard.core.step import Step
 
 #: Failing answers in a row that turn a probe's rule off.
@@ -43,19 +44,22 @@ def hear(work: Step, event: Heard) -> bool:
     return True
 
 
+def _asked(run: Run, key: str) -> set[int]:
+    """The rules whose probes are asked about events of this key."""
+    branches = (run.graph.branches[n] for n in run.graph.by_key.get(key, ()))
+    return {
+        branch.rule
+        for branch in branches
+        if not run.branches[branch.number].off
+        and any(type(condition) is Probe and key in condition.keys for condition in branch.conditions)
+    }
+
+
 def _open_event(work: Step, event: Heard) -> None:
-    run = work.run
-    asked = sorted(
-        {
-            branch.rule
-            for branch in (run.graph.branches[n] for n in run.graph.by_key.get(event.key, ()))
-            if not run.branches[branch.number].off
-            and any(type(c) is Probe and event.key in c.keys for c in branch.conditions)
-        }
-    )
+    asked = _asked(work.run, event.key)
     if asked:
-        run.probing = (event, {})
-        work.orders.extend(Evaluate(rule, event.offset) for rule in asked)
+        work.run.probing = (event, {})
+        work.orders.extend(Evaluate(rule, event.offset) for rule in sorted(asked))
     else:
         _answer_event(work, event, {})
 
@@ -75,28 +79,33 @@ def judged(work: Step, fact: Judged) -> bool:
     if run.probing is None or run.probing[0].offset != fact.offset or fact.rule in run.probing[1]:
         return False
     event, answers = run.probing
+    asked = _asked(run, event.key) - answers.keys()
+    if fact.rule not in asked:
+        return False
     answers[fact.rule] = fact.met
-    work.state_moved = True
+    work.state_moved = run.changed = True
     for number in run.graph.by_rule[fact.rule]:
         state = run.branches[number]
         state.errors = state.errors + 1 if fact.met is None else 0
-        state.off = state.off or state.errors >= MOST_ERRORS
+        state.off = state.errors >= MOST_ERRORS
         state.state = state.state if fact.state is None else fact.state
         work.fired_branches.add(number)
-        run.changed = True
-    asked = {
-        branch.rule
-        for branch in (run.graph.branches[n] for n in run.graph.by_key.get(event.key, ()))
-        if any(type(c) is Probe and event.key in c.keys for c in branch.conditions)
-        and (branch.rule in answers or not run.branches[branch.number].off)
-    }
-    if asked <= set(answers):
+    if asked == {fact.rule}:
         run.probing = None
         _answer_event(work, event, answers)
         while run.events and run.probing is None:
             drain(work)
             _open_event(work, run.events.popleft())
     return True
+
+
+def start_ticks(work: Step) -> None:
+    """Ticks count from now on, for every periodic task."""
+    for node in work.run.graph.periodic:
+        row = work.run.nodes[node]
+        every = row.task.every
+        if every is not None and row.tick is None:
+            set_tick(work, row, work.now.wall + every.seconds)
 
 
 def set_tick(work: Step, row: Node, at: float) -> None:
@@ -119,21 +128,21 @@ def ticked(work: Step, fact: Ticked) -> bool:
     every = row.task.every
     if every is None or row.tick is None or row.tick.wall != fact.at or not run.acting:
         return False
-    following = fact.at + every.seconds
-    late = following <= work.now.wall
-    while following <= work.now.wall:
-        following += every.seconds
-    set_tick(work, row, following)
+    missed = max(0, math.floor((work.now.wall - fact.at) / every.seconds))
+    set_tick(work, row, fact.at + (missed + 1) * every.seconds)
     if run.holds:
         row.missed = True
-    elif not late or every.misfire == "last":
+    elif not missed or every.misfire == "last":
         tick(work, row)
     return True
 
 
 def tick(work: Step, row: Node) -> None:
+    """What an instant does. A task with needs waits for them as any other does: the instant passes."""
     every = row.task.every
     assert every is not None
+    if row.waiting:
+        return
     if every.overlap == "restart":
         act(work, row, "RESTART", "tick")
     elif row.status not in OPEN:

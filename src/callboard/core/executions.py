@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from callboard.core.run import Combination, Node
     from callboard.core.step import Step
 
+#: Seconds that a provider may ask us to wait, at most.
+LONGEST_ASKED = 86400.0
 #: Causes of an action that count as a new combination: kept in `next` where others are ignored.
 COMBINATIONS = ("need", "rule")
 
@@ -170,12 +172,12 @@ def retry(step: Step, row: Node, reason: str, wait: float) -> None:
 def delay(step: Step, row: Node, asked: float | None) -> float:
     """Seconds before the next attempt: exponential, with a jitter that is a hash, so that a replay agrees."""
     policy = row.task.retry
-    wait = min(policy.delay * policy.factor ** (row.tries - 1), policy.longest)
+    wait = min(policy.delay * policy.factor ** min(row.tries - 1, 32), policy.longest)
     if policy.jitter:
         name = f"{step.run.id}\0{step.run.name_of(row.id)}\0{row.number}\0{row.attempt}".encode()
         share = int.from_bytes(hashlib.sha256(name).digest()[:4], "big") / 0xFFFFFFFF
         wait *= 1 + policy.jitter * (2 * share - 1)
-    return max(wait, asked or 0.0)
+    return max(wait, min(asked or 0.0, LONGEST_ASKED))
 
 
 def act(step: Step, row: Node, do: str, cause: str, combination: Combination | None = None) -> None:
@@ -250,6 +252,7 @@ def _stop_mapped(step: Step, row: Node) -> None:
     if mapped.asked:
         if step.withdraw(row):
             mapped.asked = False
+            mapped.page -= 1
         else:
             step.order_stop(row)
     if not mapped.asked and not mapped.open:

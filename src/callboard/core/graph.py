@@ -7,12 +7,17 @@ conditions). Nothing here changes while a run lives, so all runs of a plan share
 from __future__ import annotations
 
 from itertools import product
+from math import inf, prod
 from typing import NamedTuple
 
 from callboard.core.plan import AllOf, AnyOf, Condition, Count, EventIs, Plan, Probe, Task, TaskIs
 from callboard.core.status import Status
 from callboard.errors import InvalidPlan
 
+#: Tasks and items of a run: the key of an execution packs run, node and number.
+MOST_NODES = 1 << 20
+#: Ways in which one rule may come true.
+MOST_WAYS = 1000
 #: What kind of need an edge is.
 REQUIRED, OPTIONAL, OVER = 0, 1, 2
 
@@ -45,7 +50,7 @@ class Graph:
 
     __slots__ = (
         "branches", "by_key", "by_rule", "by_task", "children", "goers", "limits", "mapped", "names", "of_node",
-        "order", "overs", "parents", "plan", "roots", "ruled", "twins", "watched",
+        "order", "overs", "parents", "periodic", "plan", "roots", "ruled", "twins", "watched",
     )  # fmt: skip
 
     def __init__(self, plan: Plan) -> None:
@@ -60,6 +65,13 @@ class Graph:
         self.overs: dict[int, int] = {}  # node → the mapped task whose list it goes over
         self.twins: dict[int, list[int]] = {}  # mapped task → those that go over it item by item
         self.goers: dict[int, list[int]] = {}  # mapped task → all that go over it
+        if len(plan.tasks) > MOST_NODES:
+            raise InvalidPlan(f"a plan has at most {MOST_NODES:,} tasks, not {len(plan.tasks):,}")
+        if plan.on_failure not in ("continue", "stop"):
+            raise InvalidPlan(f"on_failure is continue or stop, not {plan.on_failure!r}")
+        self.periodic = [node for node, task in enumerate(plan.tasks) if task.every is not None]
+        for node in self.periodic:
+            _check_every(plan.tasks[node])
         self.mapped = [node for node, task in enumerate(plan.tasks) if task.map]
         self.limits = [_limits(plan, task) for task in plan.tasks]
         self._edges()
@@ -70,12 +82,12 @@ class Graph:
         self.by_rule: list[list[int]] = []
         self.of_node: dict[int, list[int]] = {}
         for number, rule in enumerate(plan.rules):
+            if _count_ways(rule.when, rule.task) > MOST_WAYS:
+                raise InvalidPlan(f"a rule of {rule.task} can come true in more than {MOST_WAYS:,} ways: split it")
             self.by_rule.append([self._branch(number, rule.task, rule.do, way) for way in _ways(rule.when)])
         self.watched = frozenset(self.by_task)
         #: may be started by a rule or a tick: whether they still can is judged only when the run is quiet
-        self.ruled = frozenset(
-            {b.node for b in self.branches if b.starts} | {n for n, task in enumerate(plan.tasks) if task.every}
-        )
+        self.ruled = frozenset({b.node for b in self.branches if b.starts}.union(self.periodic))
         started = {b.node for b in self.branches if b.do == "START"}
         self.roots = [
             n
@@ -172,6 +184,31 @@ def _ways(condition: Condition) -> list[tuple[Condition, ...]]:
             return [way for one in conditions for way in _ways(one)]
         case _:
             return [(condition,)]
+
+
+def _count_ways(condition: Condition, task: str) -> int:
+    """How many ways there are, without writing them down. Raises InvalidPlan for what could never come true."""
+    match condition:
+        case AllOf(conditions) | AnyOf(conditions):
+            if not conditions:
+                raise InvalidPlan(f"a rule of {task} has an empty list of conditions")
+            counts = [_count_ways(one, task) for one in conditions]
+            return prod(counts) if isinstance(condition, AllOf) else sum(counts)
+        case Count(key, n, within) if n < 1 or not within > 0:
+            raise InvalidPlan(f"a rule of {task} counts {n} events {key!r} within {within:g} s")
+        case _:
+            return 1
+
+
+def _check_every(task: Task) -> None:
+    name, every = task.name, task.every
+    assert every is not None
+    if not 0 < every.seconds < inf:
+        raise InvalidPlan(f"{name} is to run every {every.seconds:g} seconds")
+    if every.overlap not in ("restart", "skip", "queue"):
+        raise InvalidPlan(f"`overlap` of {name} is restart, skip or queue, not {every.overlap!r}")
+    if every.misfire not in ("last", "skip"):
+        raise InvalidPlan(f"`misfire` of {name} is last or skip, not {every.misfire!r}")
 
 
 def _in_order(graph: Graph) -> list[int]:

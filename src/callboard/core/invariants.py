@@ -246,9 +246,9 @@ class Recorder:
                 self._true(asked is False, node, "Stop goes once, and only to what is at work")
                 self.outside[node, number, attempt] = True
             case o.StopList(node, number):
-                asked = [one for one, stopped in self.lists.items() if one[:2] == (node, number) and not stopped]
-                self._true(asked, node, "a list is given up once, while it is asked")
-                self.lists[asked[0]] = True
+                pages = [one for one, stopped in self.lists.items() if one[:2] == (node, number) and not stopped]
+                self._true(pages, node, "a list is given up once, while it is asked")
+                self.lists[pages[0]] = True
             case _:
                 pass
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from callboard.core.executions import act, begin, end
+from callboard.core.graph import MOST_NODES
 from callboard.core.status import FAILED, INIT, RUNNING, SKIPPED, STOPPED, STOPPING, SUCCESS
 from callboard.core.step import encode
 
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from callboard.core.facts import Listed
     from callboard.core.run import Mapped, Node
     from callboard.core.step import Step
-
-#: Items of one page at most.
-MOST_ITEMS = 1000
 
 
 def list_of(row: Node) -> Mapped:
@@ -43,6 +41,9 @@ def listed(step: Step, row: Node, fact: Listed) -> None:
     if row.status is STOPPING:
         return judge(step, row)
     new = {key: value for key, value in fact.items if mapped.index.get(key) not in mapped.items}
+    if len(step.run.nodes) + len(new) > MOST_NODES:
+        mapped.lost = True
+        return judge(step, row)
     mapped.more = bool(fact.more and new)
     for key, value in new.items():
         begin(step, _add(step, row, key, encode(value)), None, cause="item")

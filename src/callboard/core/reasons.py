@@ -24,9 +24,15 @@ def why(run: Run, node: int, admission: Admission | None = None) -> str:
         return _why_queued(run, row, admission)
     if row.status is INIT:
         return _why_not_yet(run, row) if row.parent < 0 else ""
-    if row.stale and row.has_ended:
-        return f"stale {row.stale}"
-    return row.reason
+    stale = _stale(run, row) if row.has_ended else ""
+    return f"stale {stale}" if stale else row.reason
+
+
+def _stale(run: Run, row: Node) -> str:
+    """The document of which this read an older version; of a mapped task, what one of its items read."""
+    if row.mapped is None:
+        return row.stale
+    return next((run.nodes[item].stale for item in row.mapped.items if run.nodes[item].stale), "")
 
 
 def _why_queued(run: Run, row: Node, admission: Admission | None) -> str:
@@ -103,7 +109,7 @@ def because(run: Run) -> str:
         return ""
     for node in sorted(run.held):
         return f"{run.nodes[node].hold} {run.name_of(node)}"
-    ticks = [run.nodes[node].tick for node in run.graph.ruled]
+    ticks = [run.nodes[node].tick for node in run.graph.ruled if run.nodes[node].will_tick]
     keys = listening(run)
     if keys:
         return f"listening {','.join(keys)}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from callboard.core import facts as f
 from callboard.core import mapped, rules
-from callboard.core.events import set_tick
+from callboard.core.events import start_ticks
 from callboard.core.executions import begin
 from callboard.core.status import ENDED, FAILED, INIT, OPEN, RUNNING, STOPPED
 from callboard.core.step import No
@@ -30,7 +30,7 @@ def reopened(work: Step, fact: f.Reopened) -> bool:
         never = [run.nodes[node] for node in run.graph.roots if not run.nodes[node].number]
         chosen = _first([row for row in tasks if row.status in (FAILED, STOPPED)], run) + never
     elif fact.what == "stale":
-        chosen = _first([row for row in tasks if row.stale], run)
+        chosen = _first([row for row in tasks if row.stale or _items_again(run, row, "stale")], run)
     else:
         raise No(f"{fact.what!r} is no way to reopen a run: retry, restart or stale")
     if not chosen:
@@ -38,11 +38,10 @@ def reopened(work: Step, fact: f.Reopened) -> bool:
     run.status, run.begun = RUNNING, run.begun or fact.what == "retry"
     work.decision.status = int(RUNNING)
     work.state_moved = run.changed = True
+    start_ticks(work)
     for row in tasks:
-        if row.task.every is not None and row.tick is None:
-            set_tick(work, row, work.now.wall + row.task.every.seconds)
         work.count(row)
-    _begin_again(work, chosen, items=fact.what == "retry")
+    _begin_again(work, chosen, fact.what)
     _judge_unfired(work)
     return True
 
@@ -60,14 +59,22 @@ def _first(rows: list[Node], run: Run) -> list[Node]:
     return [row for row in rows if row.id not in below]
 
 
-def _begin_again(work: Step, chosen: list[Node], *, items: bool) -> None:
+def _begin_again(work: Step, chosen: list[Node], what: str) -> None:
     """The next number of each; of a mapped task that failed by its items only those."""
-    nodes = work.run.nodes
     for row in sorted(chosen, key=lambda row: row.id):
-        again = [nodes[i] for i in row.mapped.items if nodes[i].status in (FAILED, STOPPED)] if row.mapped else []
-        for one in again if items and again else [row]:
+        for one in (_items_again(work.run, row, what) if what != "restart" else []) or [row]:
             if one.status not in OPEN:
                 begin(work, one, None, cause="reopened")
+
+
+def _items_again(run: Run, row: Node, what: str) -> list[Node]:
+    """The items that are to run again; none when the whole list is."""
+    if row.mapped is None or row.mapped.lost:
+        return []
+    items = [run.nodes[item] for item in row.mapped.items]
+    if what == "stale":
+        return [item for item in items if item.stale]
+    return [item for item in items if item.status in (FAILED, STOPPED)]
 
 
 def _judge_unfired(work: Step) -> None:

@@ -120,7 +120,7 @@ def of_status(run: Run, node: int) -> list[Branch]:
 def possible(run: Run) -> set[int]:
     """The tasks that may run (again) in a quiet run: the least fixpoint over rules, needs and ticks."""
     graph = run.graph
-    found = {node for node in graph.ruled if run.nodes[node].tick is not None}
+    found = {node for node in graph.ruled if run.nodes[node].tick is not None and not run.nodes[node].waiting}
     found.update(row.id for row in run.nodes[: len(run.plan.tasks)] if row.is_open or row.next is not None)
     todo = list(range(len(run.plan.tasks)))
     while todo:

@@ -116,6 +116,11 @@ class Node:
         """An order is outside for it."""
         return 2 <= self.status <= 3 and not self.hold and self.mapped is None
 
+    @property
+    def will_tick(self) -> bool:
+        """An instant is to come, and it may act: what needs a task that can never succeed waits in vain."""
+        return self.tick is not None and self.may
+
 
 class BranchState:
     """What a rule's branch remembers: when it fired, which events it has heard since."""

@@ -265,9 +265,18 @@ class Step:
             return
         row.current, row.early = met, not met
         self._freshen(row)
-        for child_id, _ in run.graph.children[row.id]:
-            nodes[child_id].up_began = run.counter
+        for child_id, kind in run.graph.children[row.id]:
+            child = nodes[child_id]
+            if kind == OVER and row.revision and self._follows(child, row):
+                child.fired = run.counter
+                self.moved[child_id] = child
+            child.up_began = run.counter
         self._outdate(row)
+
+    @staticmethod
+    def _follows(child: Node, row: Node) -> bool:
+        """It goes over this very list: items that run again are taken up one by one, the rest is not repeated."""
+        return child.mapped is not None and child.mapped.source == row.number and child.fired >= child.up_began
 
     def _freshen(self, row: Node) -> None:
         todo = [row]
