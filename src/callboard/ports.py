@@ -237,6 +237,10 @@ class Store(Protocol):
 
     def documents(self, run: int | None = None) -> Sequence[tuple[int, str, str, str | None, int, str]]: ...
 
+    def document(self, run: int, path: str) -> str | None:
+        """Hash of the version a run has recorded for a path, in place or not."""
+        ...
+
     def ours(self, hash: str) -> bool:
         """Whether a document of this content was ever recorded as ours: pending or published, not a user's edit."""
         ...

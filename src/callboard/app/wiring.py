@@ -333,14 +333,9 @@ class _Files:
             work.attempt.dir,
             put=store.put,
             get=store.get,
-            recorded=lambda path: _recorded(store, work.run, path),
+            recorded=lambda path: store.document(work.run, path),
             more=[production["dir"]] if production else [],
         )
-
-
-def _recorded(store: Any, run: int, path: str) -> str | None:
-    found = [hash for _, name, hash, _, _, _ in store.documents(run) if name == path]
-    return found[-1] if found else None
 
 
 def _place(production: Mapping[str, Json], *, document_type: str, step: str | None, suffix: str) -> str:

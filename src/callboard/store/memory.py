@@ -282,6 +282,10 @@ class MemoryStore(MemoryRecords):
         found = [one for number, one in self._runs.items() if run in (None, number)]
         return [one.documents[path] for one in found for path in sorted(one.documents)]
 
+    def document(self, run: int, path: str) -> str | None:
+        found = self._runs[run].documents.get(path) if run in self._runs else None
+        return found[2] if found is not None else None
+
     def ours(self, hash: str) -> bool:
         """Whether a document of this content was ever recorded as ours: pending or published, not a user's edit."""
         return hash in self._ours

@@ -184,6 +184,7 @@ ITEMS_OF = """SELECT id & 1048575, parent, position, key, value FROM item
     WHERE id >= ?1 << 20 AND id < (?1 + 1) << 20 ORDER BY id"""
 BRANCHES_OF = "SELECT branch, state FROM branch WHERE run = ? ORDER BY branch"
 PATHS_OF = "SELECT path, hash, status FROM document WHERE run = ? ORDER BY path"
+HASH_OF = "SELECT hash FROM document WHERE run = ? AND path = ?"
 DOCUMENTS_OF = """SELECT run, path, hash, replaces, execution, status FROM document
     WHERE ?1 IS NULL OR run = ?1 ORDER BY run, path"""
 OURS = "SELECT 1 FROM document_history WHERE hash = ? AND status <> 'edited' LIMIT 1"

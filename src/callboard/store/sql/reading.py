@@ -118,6 +118,10 @@ class Reading(Database):
     def documents(self, run: int | None = None) -> Sequence[tuple[int, str, str, str | None, int, str]]:
         return self.rows(q.DOCUMENTS_OF, (run,))
 
+    def document(self, run: int, path: str) -> str | None:
+        found = self.row(q.HASH_OF, (run, path))
+        return found[0] if found is not None else None
+
     def ours(self, hash: str) -> bool:
         """Whether a document of this content was ever recorded as ours: pending or published, not a user's edit."""
         return self.row(q.OURS, (hash,)) is not None

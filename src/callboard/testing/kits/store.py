@@ -372,6 +372,7 @@ def a_write_that_fails_leaves_nothing_of_its_batch(bench: Bench) -> None:
     assert store.outcome(two, 0, 1) is None and store.outcome(one, 0, 1) == '{"value":1}'
     assert store.find_run("b").state == "{}" and len(store.waiting()) == 2 and not store.ours("a" * 64)
     store.commit([good])
+    assert store.document(two, "p") == "a" * 64 and store.document(two, "q") is None
     assert len(store.journal(two)) == 1 and len(store.journal(one)) == 1 and len(store.waiting()) == 1
 
 
