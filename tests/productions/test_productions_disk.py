@@ -300,3 +300,16 @@ def test_what_a_killed_writer_of_the_index_left_is_cleared_by_the_next(tmp_path:
     (settings / ".callboard-5f1c0a2be4d37a91.tmp").write_bytes(b"instance_id,na")
     production.create_instance()
     assert not [file.name for file in settings.iterdir() if file.name.startswith(".callboard-")]
+
+
+def test_a_directory_whose_maker_was_killed_before_its_row_gets_one_with_the_next_instance(
+    pm: ProductionManager,
+) -> None:
+    pm.create_instance()
+    (pm.dir / "p_00002").mkdir()
+    assert pm.create_instance() == "00003"
+    assert [(one.instance_id, one.status) for one in pm.instances()] == [
+        ("00001", "created"),
+        ("00002", "created"),
+        ("00003", "created"),
+    ]

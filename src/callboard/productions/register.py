@@ -104,6 +104,8 @@ class Register:
             known = max((int(id) for id in rows.rows if id.isdigit() and len(id) < 19), default=0)
             number, name = self.shelf.allocate(max(known, self.index.last()))
             self.index.note(number, durable=False)
+            if number > known + 1:  # whoever made the one in between may have been killed before it had its row
+                self._reconcile(rows)
             now = self.now()
             row = Row(self.names.pad(number), name, now, now, scan.CREATED, metadata, self.path(name))
             rows.put(row)

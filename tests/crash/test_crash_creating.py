@@ -1,0 +1,73 @@
+"""Killed while an instance is made: it is there or it is not, its id is never given again, the index is whole."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+from crash_show import PATIENCE, Show
+
+from callboard.productions.manager import load_production
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from crash_show import Left
+
+SEED = int(os.environ.get("CALLBOARD_SEED") or 12)
+KILLS = max(10, int(os.environ.get("CALLBOARD_KILLS") or 100) // 8)
+CONFIG = """
+name: cards
+steps: [cards, book]
+"""
+BEGIN = (
+    "show.ai",
+    "text",
+    "--production-config",
+    "production_config.yml",
+    "--production-new",
+    "--document-type",
+    "end",
+)
+
+
+@pytest.mark.timeout(10 * PATIENCE)
+def test_an_instance_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
+    show = Show(tmp_path / "show", notes=3, latency=0.0)
+    (show.root / "production_config.yml").write_text(CONFIG)
+    first = show.lived(*BEGIN, program="callboard.cli.aitask")
+    assert first.code == 0, first.out
+    chance = random.Random(SEED)
+    ids = set(show.instances())
+    while show.kills < KILLS:
+        left = show.lived(*BEGIN, program="callboard.cli.aitask", kill_after=chance.uniform(0.3, 1.0) * _length(first))
+        assert left.is_killed or left.code == 0, left.out
+        now = show.instances()
+        assert ids <= set(now), "an instance that is listed stays listed"
+        ids = set(now)
+    while (left := show.lived("resume")).code == 0:
+        pass
+    assert left.code == 8, left.out
+    assert show.lived(*BEGIN, program="callboard.cli.aitask").code == 0
+    _is_whole(show)
+
+
+def _length(left: Left) -> float:
+    return left.ended - left.began
+
+
+def _is_whole(show: Show) -> None:
+    manager = load_production(show.root / "project-home/productions/cards")
+    listed = show.instances()
+    assert show.half_written() == []
+    assert not list(manager.dir.glob("settings/*damaged*"))
+    assert sorted(listed) == [f"{n:05}" for n in range(1, len(listed) + 1)]
+    assert len(listed) <= len(show.lives)
+    assert sorted(path.name for path in manager.dir.glob("cards_*")) == [f"cards_{id}" for id in sorted(listed)]
+    for id, status in listed.items():
+        documents = {path for path in show.documents() if path.startswith(f"cards_{id}/")}
+        assert (status, len(documents)) in (("completed", 6), ("created", 0), ("active", 0))
+    manager.update_productions()
+    assert show.instances() == listed, "a scan finds nothing else"
