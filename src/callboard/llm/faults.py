@@ -8,6 +8,7 @@ see the nonsense.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from email.utils import parsedate_to_datetime
@@ -84,7 +85,7 @@ def of_error_object(error: Json, *, provider: str, wall: float, redaction: Redac
     if type(code) is not int and isinstance(code, str) and re.fullmatch(r"[1-5]\d\d", code):
         code = int(code)
     if type(code) is int and 400 <= code < 600:
-        return of_status(code, {}, text, provider=provider, wall=wall, redaction=redaction)
+        return of_status(code, {}, json.dumps(fields), provider=provider, wall=wall, redaction=redaction)
     evidence = {"provider": provider, "status": 200, "body": shown(text, redaction)}
     said = f"{provider} answered with an error: {shown(text, redaction)[:300].strip()}"
     if _EMPTY_PURSE.search(text):

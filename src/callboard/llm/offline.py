@@ -23,7 +23,7 @@ from callboard.errors import InvalidOutput, Permanent, UsageError
 from callboard.llm.providers import OFFLINE
 from callboard.llm.reading.asked import understand
 from callboard.llm.reading.filling import Impossible, fill
-from callboard.llm.reading.labels import choose
+from callboard.llm.reading.labels import choose, hear
 from callboard.llm.reading.sentences import read
 from callboard.llm.reading.writing import write
 from callboard.llm.usage import estimate, estimate_request
@@ -103,7 +103,7 @@ def _answer(request: Request, asked: Asked) -> str:
     if request.schema is not None:
         text = encode(_filled(request.schema, asked.document))
     elif labels:
-        text = choose(read(asked.document), labels, notes)
+        text = choose(hear(read(asked.document)), labels, notes)
     elif asked.task == "json":
         text = encode(_filled(_schema_of(asked), asked.document))
         text = f"```json\n{text}\n```" if "```" in asked.instruction else text

@@ -29,7 +29,9 @@ _OPENING = (
     r"i(?:'d| would)? (?:want|need|like) you to|your (?:task|job|goal) is to|let'?s|"
     r"using the (?:text|following|above)[^,]{0,40},|based on [^,]{1,60},|from [^,]{1,60},)[,:]?\s+){0,4}"
 )
-_INSTRUCTS = re.compile(rf"\W{{0,3}}{_OPENING}(?:{_VERBS})\b(?!['’]s\b)", re.IGNORECASE)
+_INSTRUCTS = re.compile(
+    rf"\W{{0,3}}{_OPENING}(?:{_VERBS})\b(?!['’]s\b|\s+(?:is|are|was|were|has|had|will)\b)", re.IGNORECASE
+)
 _SETS_UP = re.compile(
     r"\W{0,3}(?:you are|you're|you will|you must|you should|your (?:answer|task|reply|output|job)|act as|the (?:answer|"
     r"output|reply|summary|following|text|document|letter|input|audience|reader|result|language|format|tone)s?\s+(?:is|"
@@ -60,6 +62,7 @@ _TEXT_NAMES = (
 _BEGINS_TEXT = re.compile(rf"\s*(?:the )?(?:{_TEXT_NAMES})s?\s*:\s*", re.IGNORECASE)
 _OPEN_TAG = re.compile(rf"^\s*<({_TEXT_NAMES})(?:\s[^<>\n]*)?>", re.IGNORECASE | re.MULTILINE)
 _MARK_LINE = re.compile(r"^\s*(\"\"\"|'''|```+|~~~+|-{3,}|={3,}|#{4,}|<{3,}|\*{4,})[ \t]*\w*[ \t]*$", re.MULTILINE)
+_FRONT_MATTER = re.compile(r"\s*\n[\w-]{1,40}:")
 _PIECE_END = re.compile(r"(?<![.!?:])[.!?:]++[\"'”’)*]*+(?=\s)|\n")
 _ABBREVIATED = re.compile(r"\b(?:e\.g|i\.e|etc|vs|approx|no|cf)\.$", re.IGNORECASE)
 _ENTRY = re.compile(r"\s*(?:[-*•]|\d{1,2}[.)])\s+\S[^\n]{0,80}$")
@@ -112,6 +115,8 @@ def _fenced(prompt: str) -> tuple[str, str, str] | None:
     if line is None or not _is_instruction(prompt[: line.start()]):
         return None
     before, closing = prompt[: line.start()].strip(), prompt.rfind(f"\n{line[1]}")
+    if line[1] == "---" and _FRONT_MATTER.match(prompt, line.end()):
+        return before, prompt[line.start() :].strip(), ""
     if closing >= line.end() and len(prompt) - closing < 600:
         after = prompt[closing + 1 :].partition("\n")[2]
         if line[1][0] in "\"'`~<" or _is_instruction(after):

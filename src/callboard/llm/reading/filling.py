@@ -179,7 +179,7 @@ class _Filler:
         tries = 0
         while len(value) < least:
             tries += 1
-            if tries > least + 200:
+            if tries > 3 * least + 30:
                 raise _Endless
             one = self.fill(rule, name, depth + 1)
             value.append(self._varied(one, rule, tries, depth) if no_doubles else one)

@@ -33,7 +33,7 @@ class Knowledge:
 
     def __init__(self, text: str) -> None:
         self._weighed = weigh(read(text))
-        self._mood: float | None = None
+        self._heard: labels.Heard | None = None
 
     @property
     def text(self) -> str:
@@ -71,7 +71,7 @@ class Knowledge:
 
     def best_labels(self, among: Sequence[str]) -> list[str]:
         """All of `among`, the best first."""
-        scores, best = labels.weigh(self._weighed.source, among), labels.choose(self._weighed.source, among)
+        scores, best = labels.weigh(self._hear(), among), labels.choose(self._hear(), among)
         rest = [one for one in among if one != best]
         return [best, *sorted(rest, key=lambda one: (-scores[one], among.index(one)))]
 
@@ -110,9 +110,12 @@ class Knowledge:
     @property
     def mood(self) -> float:
         """From -1 (sorry) to 1 (glad)."""
-        if self._mood is None:
-            self._mood = labels.polarity(self.text)
-        return self._mood
+        return self._hear().mood
+
+    def _hear(self) -> labels.Heard:
+        if self._heard is None:
+            self._heard = labels.hear(self._weighed.source)
+        return self._heard
 
     def _amounts(self) -> tuple[tuple[str, int], ...]:
         source = self._weighed.source

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from callboard.llm.reading.words import content, stem, words
 
@@ -148,9 +148,24 @@ def company(stems: Sequence[str]) -> list[str]:
     return sorted(frozenset[str]().union(*(_COMPANY.get(one, frozenset()) for one in stems)))
 
 
-def choose(source: Source, labels: Sequence[str], notes: Mapping[str, str] | None = None) -> str:
+class Heard(NamedTuple):
+    """What a text says that tells labels apart: its words, those of its headings, its mood, its questions."""
+
+    spoken: Counter[str]
+    headed: frozenset[str]
+    mood: float
+    questions: int
+
+
+def hear(source: Source) -> Heard:
+    text = source.text[:_READ]
+    headed = frozenset(content(" ".join((source.title, *source.headings[:20]))))
+    return Heard(Counter(content(text)), headed, polarity(text), text.count("?"))
+
+
+def choose(heard: Heard, labels: Sequence[str], notes: Mapping[str, str] | None = None) -> str:
     """The label that fits best. `notes` are descriptions of labels. Raises ValueError without labels."""
-    scores = weigh(source, labels, notes)
+    scores = weigh(heard, labels, notes)
     best = max(scores.values(), default=0.0)
     if not labels:
         raise ValueError("no labels")
@@ -160,18 +175,13 @@ def choose(source: Source, labels: Sequence[str], notes: Mapping[str, str] | Non
     return next(label for label in labels if scores[label] == best)
 
 
-def weigh(source: Source, labels: Sequence[str], notes: Mapping[str, str] | None = None) -> dict[str, float]:
+def weigh(heard: Heard, labels: Sequence[str], notes: Mapping[str, str] | None = None) -> dict[str, float]:
     """A score for each label, 0 for no evidence."""
-    text = source.text[:_READ]
-    spoken = Counter(content(text))
-    headed = set(content(" ".join((source.title, *source.headings[:20]))))
-    mood = polarity(text)
-    return {
-        label: round(_score(label, (notes or {}).get(label, ""), spoken, headed, mood, text), 9) for label in labels
-    }
+    return {label: round(_score(label, (notes or {}).get(label, ""), heard), 9) for label in labels}
 
 
-def _score(label: str, note: str, spoken: Counter[str], headed: set[str], mood: float, text: str) -> float:
+def _score(label: str, note: str, heard: Heard) -> float:
+    spoken, headed, mood = heard.spoken, heard.headed, heard.mood
     own = list(dict.fromkeys(content(re.sub(r"[_\-/]", " ", label))))
     score = sum(3 * math.log1p(spoken[one]) + 2 * (one in headed) for one in own)
     others = {*company(own), *content(note)} - set(own)
@@ -184,5 +194,5 @@ def _score(label: str, note: str, spoken: Counter[str], headed: set[str], mood: 
     elif name in _EVEN_LABELS:
         score += 1.2 * max(0.0, 1 - 4 * abs(mood))
     elif name.startswith("question"):
-        score += 3 * math.log1p(text.count("?"))
+        score += 3 * math.log1p(heard.questions)
     return score

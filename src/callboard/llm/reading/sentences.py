@@ -67,6 +67,7 @@ class _Block(NamedTuple):
     lines: list[str]
     section: int
     is_item: bool
+    is_quoted: bool
 
 
 def plain(text: str) -> str:
@@ -135,8 +136,16 @@ def _texts(value: Any) -> Iterator[str]:
 def _blocks(text: str, headings: list[str]) -> Iterator[_Block]:
     """Paragraphs and list items, in order; headings go to their list as they are met."""
     lines: list[str] = []
-    is_item, fence, section = False, "", 0
+    is_item, is_quoted, fence, section = False, False, "", 0
     for line in _body(text):
+        if not lines and (not line or line.isspace()):
+            continue
+        if (line.lstrip()[:1] == ">") != is_quoted and not fence:
+            if lines:
+                yield _Block(lines, section, is_item, is_quoted)
+            lines, is_item, is_quoted = [], False, not is_quoted
+        if is_quoted:
+            line = _QUOTE.sub("", line, count=1)
         mark = _FENCE.match(line) if "`" in line or "~" in line else None
         if fence:
             if mark and mark[1].startswith(fence) and not line.strip().strip(mark[1][0]):
@@ -155,7 +164,7 @@ def _blocks(text: str, headings: list[str]) -> Iterator[_Block]:
             headings.append(plain(lines[0][:300]))
             section += 1
         elif lines:
-            yield _Block(lines, section, is_item)
+            yield _Block(lines, section, is_item, is_quoted)
         lines, is_item = [], False
         if mark:
             fence = mark[1]
@@ -166,11 +175,11 @@ def _blocks(text: str, headings: list[str]) -> Iterator[_Block]:
             rest = line[bullet.end() :]
             lines, is_item = [_CHECKBOX.sub("", rest, count=1) if rest[:1] == "[" else rest], True
     if lines:
-        yield _Block(lines, section, is_item)
+        yield _Block(lines, section, is_item, is_quoted)
 
 
 def _body(text: str) -> Iterator[str]:
-    """The lines of a text after its front matter, outside of comments, without the marks of quotations."""
+    """The lines of a text after its front matter, comments left empty."""
     lines = text.splitlines()
     start = 0
     if lines and lines[0].strip() == "---":
@@ -180,8 +189,8 @@ def _body(text: str) -> Iterator[str]:
     for line in lines[start:]:
         if is_comment or line.lstrip().startswith("<!--"):
             is_comment = "-->" not in line
-            continue
-        yield _QUOTE.sub("", line, count=1) if line.lstrip()[:1] == ">" else line
+            line = ""
+        yield line
 
 
 def _is_no_prose(line: str) -> bool:
@@ -198,6 +207,12 @@ def _is_no_prose(line: str) -> bool:
 
 def _split(block: _Block) -> Iterator[str]:
     """The sentences of a block. Lines without any full stop are taken one by one: verses, notes, records."""
+    if block.is_quoted and len(block.lines) > 1:
+        # The marks of a quotation stand between its lines, so only what stands in one line stands in the source.
+        lines = [plain(line) for line in block.lines]
+        whole = _split(block._replace(is_quoted=False))
+        yield from (part for part in whole if any(part in line for line in lines))
+        return
     joined = plain(" ".join(block.lines))
     if len(block.lines) > 1 and not _END.search(joined + " "):
         for line in block.lines:

@@ -40,7 +40,7 @@ def write(asked: Asked) -> str:
     if not asked.document.strip():
         return EMPTY
     if asked.task == "labels" and len(asked.labels) > 1:
-        return labels.choose(weighed.source, asked.labels)
+        return labels.choose(labels.hear(weighed.source), asked.labels)
     writer = _WRITERS.get(asked.task, _summary)
     return writer(asked, weighed) or cut(cut(plain(asked.document[:4_000]), Size(characters=300)), asked.size) or EMPTY
 
