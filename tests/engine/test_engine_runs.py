@@ -389,6 +389,19 @@ async def test_log_lines_ride_in_the_next_transaction(stage: Stage) -> None:
     assert [row[4] for row in stage.store.logs(run)] == ["halfway"]
 
 
+async def test_a_talkative_task_has_four_lines_kept_a_second(stage: Stage) -> None:
+    def talk(work: Work) -> None:
+        for line in range(20):
+            engine.note(work.run, work.node, work.number, f"line {line}")
+
+    stage.backend.script["a"] = talk
+    run = stage.run("a")
+    engine = await stage.engine()
+    await engine.submit(run)
+    assert await engine.ended(run) is SUCCESS
+    assert [row[4] for row in stage.store.logs(run)] == ["line 0", "line 1", "line 2", "line 3"]
+
+
 async def test_limits_hold_across_runs(stage: Stage) -> None:
     most = running = 0
 

@@ -221,10 +221,16 @@ class _Link:
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self._files = load("store.logs", "LogFiles")(house.project.home / "logs") if house.project else None
         self.engine: Any = None
 
     def log(self, work: Work, text: str, level: str) -> None:
+        """Into the run's file in full, and a few lines a second beside what happened."""
         self.engine.note(work.run, work.node, work.number, text, level)
+        if self._files is not None:
+            attempt = work.attempt
+            line = {"at": self._house.clock.now().wall, "level": level, "task": attempt.task, "item": attempt.item}
+            self._files.write(attempt.run, {**line, "number": work.number, "text": text})
 
     def progress(self, work: Work, done: float, of: float | None, note: str) -> None:
         share = f"{done:g} of {of:g}" if of is not None else f"{done:g}"

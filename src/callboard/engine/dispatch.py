@@ -106,10 +106,10 @@ class Dispatcher:
         for at in (*held.works.values(), *held.lists.values()):
             self.end(at, why)
 
-    async def idle(self) -> None:
-        """Wait until nothing is outside any more."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+    async def idle(self, held: Held | None = None) -> None:
+        """Wait until nothing is outside any more, of one run or of all."""
+        while tasks := self._tasks if held is None else _tasks(held):
+            await asyncio.wait(tasks)
 
     def _run(self, at: AtWork, work: Any) -> None:
         task = self._loop.create_task(work, context=self._context.copy())
@@ -226,6 +226,10 @@ class Dispatcher:
         if at.why == "lost":
             return None
         return ListFailed(at.node, at.number, "timed out" if at.why == "timeout" else "cancelled")
+
+
+def _tasks(held: Held) -> list[asyncio.Task[None]]:
+    return [at.task for at in (*held.works.values(), *held.lists.values()) if at.task is not None]
 
 
 def _wake(waiting: asyncio.Future[None]) -> None:

@@ -220,10 +220,14 @@ class Engine:
             self._parts.turns.ready(held)
 
     def note(self, run: int, node: int, number: int, text: str, level: str = "info") -> None:
-        """A line for a task's log; it rides in the next transaction and is the first to be dropped."""
+        """A line for a task's log, at most four a second; it rides in the next transaction."""
         held = self.runs.get(run)
-        if held is not None and len(held.logs) < MOST_LOGS:
-            held.logs.append((node, number, self._parts.clock.now().wall, level, text))
+        if held is None or len(held.logs) >= MOST_LOGS:
+            return
+        now = self._parts.clock.now()
+        at = held.works.get(node)
+        if at is None or at.may_say(now.elapsed):
+            held.logs.append((node, number, now.wall, level, text))
 
     def look(self) -> None:
         """Someone has written to an inbox. May be called from any thread."""

@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from callboard.ports import Call, Done, Json, RunRow
 
 
+#: Log lines that are kept of one attempt in a second.
+MOST_LINES = 4.0
+
+
 class AtWork:
     """An attempt (or a page of a list) that is outside. `why` says what ended it: stop, timeout, halt, lost."""
 
-    __slots__ = ("attempt", "begun", "due", "held", "node", "number", "over", "run", "task", "why")
+    __slots__ = ("attempt", "begun", "due", "heard", "held", "node", "number", "over", "run", "said", "task", "why")
 
     def __init__(self, held: Held, run: Run, node: int, number: int, attempt: int) -> None:
         self.held, self.run = held, run  # as it was in memory then; `held.run` may be loaded anew meanwhile
@@ -30,6 +34,17 @@ class AtWork:
         self.over = False
         self.why = ""
         self.due = 0.0
+        self.said = 0.0  # log lines that still count …
+        self.heard = 0.0  # … at this elapsed time
+
+    def may_say(self, elapsed: float) -> bool:
+        """Whether one more log line of this attempt is kept: four at once, then four a second."""
+        self.said = max(0.0, self.said - (elapsed - self.heard) * MOST_LINES)
+        self.heard = elapsed
+        if self.said > MOST_LINES - 1:
+            return False
+        self.said += 1
+        return True
 
 
 class Held:

@@ -35,7 +35,7 @@ class Publisher:
     ) -> None:
         self._put, self._post, self._sleep, self._report = put, post, sleep, report
         self._queues: dict[int, deque[tuple[str, str, str | None, int]]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[tuple[int, asyncio.Task[None]]] = set()
 
     def publish(self, held: Held, documents: Iterable[tuple[str, str, str | None, int]]) -> None:
         """(path, hash, hash it replaces, execution id), recorded as pending."""
@@ -45,16 +45,16 @@ class Publisher:
             return
         self._queues[held.number] = queue = deque(documents)
         task = asyncio.get_running_loop().create_task(self._work_off(held, queue))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.add((held.number, task))
+        task.add_done_callback(lambda task: self._tasks.discard((held.number, task)))
 
-    async def idle(self) -> None:
-        """Wait until everything is in place."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+    async def idle(self, run: int | None = None) -> None:
+        """Wait until everything is in place, of one run or of all."""
+        while tasks := [task for number, task in self._tasks if run in (None, number)]:
+            await asyncio.wait(tasks)
 
     def close(self) -> None:
-        for task in self._tasks:
+        for _, task in self._tasks:
             task.cancel()
 
     async def _work_off(self, held: Held, queue: deque[tuple[str, str, str | None, int]]) -> None:

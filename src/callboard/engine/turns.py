@@ -63,6 +63,7 @@ class Turns:
         self._loop = asyncio.get_running_loop()
         self._queue: list[Held] = []
         self._alone: list[Stepped] = []  # a batch that lost a fence, retried run by run
+        self._flying: list[Stepped] = []  # the batch that is being committed
         self._careful = False  # one run a batch: one of them fails, nobody knows which
         self._turning = False
         self._rests = 0  # tries of the store in a row that failed
@@ -99,6 +100,16 @@ class Turns:
             self._schedule()
             await self._flushes[-1]
 
+    async def written(self, held: Held) -> None:
+        """As `flushed`, for the facts of one run: others may go on as long as they like."""
+        while held.run is not None and not (held.lost or self.resting) and (held.ready or self._commits(held)):
+            self._flushes.append(self._loop.create_future())
+            self._schedule()
+            await self._flushes[-1]
+
+    def _commits(self, held: Held) -> bool:
+        return any(one.held is held for one in (*self._flying, *self._alone))
+
     def _schedule(self) -> None:
         if not self._turning:
             self._turning = True
@@ -110,6 +121,7 @@ class Turns:
             return
         batch = [self._alone.pop(0)] if self._alone else self._form()
         if batch:
+            self._flying = batch
             self._committer.commit([one.write for one in batch], lambda error: self._committed(batch, error))
         else:
             self._next()
@@ -155,6 +167,7 @@ class Turns:
         return batch
 
     def _committed(self, batch: list[Stepped], error: BaseException | None) -> None:
+        self._flying = []
         if error is None:
             self._careful = False
             self.commits += 1
