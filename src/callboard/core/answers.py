@@ -26,7 +26,7 @@ MOST_LOSSES = 3
 def alive(work: Step, fact: Any) -> Node | None:
     """The execution an answer is for, if it is still the one outside."""
     row = work.run.nodes[fact.node]
-    alive = row.at_work and row.number == fact.number and row.attempt == fact.attempt
+    alive = row.number == fact.number and row.attempt == fact.attempt and row.at_work
     return row if alive else None
 
 
@@ -55,7 +55,8 @@ def succeeded(work: Step, fact: f.Succeeded) -> bool:
     if row.task.review is not None and row.status is RUNNING:
         published = (fact.published, fact.documents, fact.pending)
         return produced(work, f.Produced(fact.node, fact.number, fact.attempt, "", fact.outcome, *published))
-    publish(work, fact)
+    if fact.published or fact.documents or fact.pending:
+        publish(work, fact)
     work.answered(row)
     end(work, row, SUCCESS, outcome=fact.outcome)
     return True
@@ -149,7 +150,7 @@ def list_stopped(work: Step, fact: f.ListStopped) -> bool:
     row = work.run.nodes[fact.node]
     if row.mapped is None or row.number != fact.number or not row.mapped.asked:
         return False
-    work.answered(row)
+    work.list_answered(row)
     row.mapped.asked = False
     row.mapped.page -= 1  # it was not read
     work.moved[row.id] = row
@@ -215,7 +216,7 @@ def list_failed(work: Step, fact: f.ListFailed) -> bool:
     row = _asked_list(work, fact.node, fact.number)
     if row is None or row.mapped is None:
         return False
-    work.answered(row)
+    work.list_answered(row)
     row.mapped.asked, row.mapped.lost = False, True
     work.moved[row.id] = row
     mapped.judge(work, row)

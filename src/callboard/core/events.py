@@ -93,9 +93,10 @@ def judged(work: Step, fact: Judged) -> bool:
     if asked == {fact.rule}:
         run.probing = None
         _answer_event(work, event, answers)
+        drain(work)
         while run.events and run.probing is None:
-            drain(work)
             _open_event(work, run.events.popleft())
+            drain(work)
     return True
 
 

@@ -10,6 +10,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from callboard.core.deadline import after
+from callboard.core.encoding import encode
 from callboard.core.orders import Wake
 from callboard.core.status import (
     ENDED,
@@ -24,7 +25,6 @@ from callboard.core.status import (
     SUCCESS,
     Status,
 )
-from callboard.core.step import encode
 
 if TYPE_CHECKING:
     from callboard.core.run import Combination, Node
@@ -51,12 +51,10 @@ def begin(step: Step, row: Node, combination: Combination | None, *, cause: str)
     elif not row.number and row.may:
         run.hopeful -= 1
     met = _is_met(step, row, combination)
+    if row.number:
+        _clear(row, cause)
     row.number += 1
-    row.attempt = row.tries = row.losses = row.revision = 0
-    row.next, row.handled, row.stale, row.read, row.draft = None, False, "", None, None
-    if cause != "rejection":
-        row.rounds, row.note = 0, ""
-    derivable = cause in ("need", "begin") or (cause == "item" and combination is None)
+    derivable = combination is None and cause in ("need", "begin", "item")
     row.derived = row.number == 1 and derivable and row.id not in run.graph.watched and row.task.every is None
     _combine(step, row, combination, cause, met=met)
     if row.mapped is not None:
@@ -66,12 +64,20 @@ def begin(step: Step, row: Node, combination: Combination | None, *, cause: str)
         end(step, row, SKIPPED, "skipped")
 
 
+def _clear(row: Node, cause: str) -> None:
+    """What was of the number before; a rejection hands its note and its rounds on."""
+    row.attempt = row.tries = row.losses = row.revision = 0
+    row.next, row.handled, row.stale, row.read, row.draft = None, False, "", None, None
+    if cause != "rejection":
+        row.rounds, row.note = 0, ""
+
+
 def _is_met(step: Step, row: Node, combination: Combination | None) -> bool:
     """Whether a combination is that of the latest numbers of its needs, which are current."""
-    if row.waiting:
-        return False
+    if row.waiting or not combination:
+        return not row.waiting
     nodes = step.run.nodes
-    named = {one[0]: one for one in combination or ()}
+    named = {one[0]: one for one in combination}
     return all(
         parent not in named or named[parent] == (parent, nodes[parent].number, nodes[parent].revision)
         for parent, _ in (step.run.graph.parents[row.id] if named and row.parent < 0 else ())
@@ -105,8 +111,9 @@ def _join_list(step: Step, item: Node) -> None:
     parent = run.nodes[item.parent]
     mapped = parent.mapped
     assert mapped is not None
-    if item.status is SUCCESS or item.status is SKIPPED:
-        mapped.good -= item.id in mapped.items
+    if (item.status is SUCCESS or item.status is SKIPPED) and item.id in mapped.items:
+        mapped.good -= 1
+        step.count(parent)
     mapped.failed.discard(item.id)
     mapped.open += 1
     if parent.has_ended:
@@ -123,8 +130,8 @@ def _combine(step: Step, row: Node, combination: Combination | None, cause: str,
     """What the number reads, and where the marks of currency stand after it."""
     if row.parent < 0:
         combination = step.run.latest(row.id) if combination is None else step.run.inputs_of(row, combination)
-    if cause == "need":
-        row.fired = step.run.counter + 1
+    if cause == "need" and row.fired == step.run.counter:
+        row.fired += 1  # nothing has begun since it was judged: as a row that is loaded has it
     step.begin_number(row, combination, met=met)
 
 
@@ -265,7 +272,7 @@ def write(step: Step, row: Node) -> None:
         return
     step.decision.executions.append(
         (
-            pack(step.run.number, row.id, row.number),
+            step.run.number << 40 | row.id << 20 | row.number,
             int(row.status),
             row.attempt,
             row.began,
@@ -276,8 +283,25 @@ def write(step: Step, row: Node) -> None:
     )
 
 
+def _is_usual(row: Node) -> bool:
+    """Nearly every row is: nothing of it but its columns differs from what a row begins with."""
+    if row.tries or row.losses or row.revision or row.rounds or row.note or row.hold or row.stale:
+        return False
+    if row.early or row.handled or row.missed or row.judged or row.mapped:
+        return False
+    if row.combination is not None or row.next is not None or row.wake is not None or row.tick is not None:
+        return False
+    if row.draft is not None or row.read is not None:
+        return False
+    if row.parent >= 0:
+        return True
+    return bool(row.current and row.fresh and (row.fired == row.began or not (row.task.needs or row.task.optional)))
+
+
 def extra(row: Node) -> str | None:
     """What of a row is not a column, as JSON text; None when everything is as usual."""
+    if _is_usual(row):
+        return None
     data: dict[str, object] = {}
     for name in ("tries", "losses", "revision", "rounds"):
         if value := getattr(row, name):

@@ -7,8 +7,9 @@ execution, the attempt counts the starts inside a number. Facts of people name a
 
 from __future__ import annotations
 
-import json
 from typing import Any, NamedTuple, TypeAlias
+
+from callboard.core import encoding
 
 
 class Notice(NamedTuple):
@@ -257,12 +258,10 @@ OF_PEOPLE = (
     Raised, Edited, Approved, Rejected, Decided, Asked, Paused, Resumed, Cancelled, Continued, Reopened
 )  # fmt: skip
 
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-
 
 def encode(fact: Fact) -> str:
     """The journal's form of a fact: a JSON array of its name and fields."""
-    return _encode([type(fact).__name__, *fact])
+    return encoding.encode([type(fact).__name__, *fact])
 
 
 def decode(fields: list[Any]) -> Fact:

@@ -284,8 +284,7 @@ class Recorder:
         for id, status in latest.items():
             if status != SUCCESS and (id, 0) in self.outcomes:
                 row = self.run.nodes[(id >> 20) & 0xFFFFF]
-                again = row.revision > 0 and row.mapped is not None
-                self._true(again, row.id, "only SUCCESS has an outcome")
+                self._true(row.mapped is not None, row.id, "only SUCCESS has an outcome")  # or had one before
 
     def _see_outside(self) -> None:
         inside = {(row.id, row.number, row.attempt) for row in self.run.nodes if row.at_work}

@@ -53,8 +53,9 @@ def take(work: Step, fact: f.Fact | None, last: bool) -> None:
             taken = False
         if taken:
             work.decision.journal.append(f.encode(fact))
-            work.waves.clear()
-            work.looped.clear()
+            if work.waves:
+                work.waves.clear()
+                work.looped.clear()
     settle(work, last)
 
 

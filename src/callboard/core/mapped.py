@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from callboard.core.encoding import encode
 from callboard.core.executions import act, begin, end
 from callboard.core.graph import MOST_NODES
 from callboard.core.status import FAILED, INIT, RUNNING, SKIPPED, STOPPED, STOPPING, SUCCESS
-from callboard.core.step import encode
 
 if TYPE_CHECKING:
     from callboard.core.facts import Listed
@@ -35,7 +35,7 @@ def ask(step: Step, row: Node) -> None:
 def listed(step: Step, row: Node, fact: Listed) -> None:
     """A page has come: known keys are dropped, a page without a new key ends the list."""
     mapped = list_of(row)
-    step.answered(row)
+    step.list_answered(row)
     mapped.asked = False
     step.moved[row.id] = row
     if row.status is STOPPING:

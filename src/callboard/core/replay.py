@@ -76,7 +76,7 @@ def _groups(facts: list[Fact]) -> list[tuple[Fact | None, list[tuple[int, ...]]]
 
 def picture(run: Run) -> dict[str, Any]:
     """All of a run that decides anything, as plain values that can be compared."""
-    told = {name: getattr(run, name) for name in run.__slots__ if name not in ("_graph", "plan", "nodes", "branches")}
+    told = {name: getattr(run, name) for name in run.__slots__ if name not in ("graph", "plan", "nodes", "branches")}
     told["events"] = list(run.events)
     told["used"] = {name: count for name, count in run.used.items() if count}
     told["holds"], told["pending"] = sorted(run.holds), sorted(run.pending)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from callboard.core.counting import listing, needs, totals
 from callboard.core.deadline import Deadline
+from callboard.core.encoding import encode
 from callboard.core.facts import Heard
 from callboard.core.run import BranchState, Draft, Node, Run
 from callboard.core.status import INIT, QUEUED, Status
-from callboard.core.step import Step, encode
+from callboard.core.step import Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

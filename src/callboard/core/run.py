@@ -142,18 +142,18 @@ class Run:
     """One durable execution of a plan, as the machine sees it."""
 
     __slots__ = (
-        "_graph", "at_work", "begun", "branches", "cancelling", "changed", "counter", "documents", "events",
-        "failing", "failures", "heard", "held", "holds", "hopeful", "id", "nodes", "number", "open", "pending",
+        "at_work", "begun", "branches", "cancelling", "changed", "counter", "documents", "events", "failing",
+        "failures", "graph", "heard", "held", "holds", "hopeful", "id", "nodes", "number", "open", "pending",
         "plan", "probing", "queued", "status", "stops", "used",
     )  # fmt: skip
 
     def __init__(self, number: int, id: str, plan: Plan, graph: Graph | None = None) -> None:
         self.number, self.id, self.plan = number, id, plan
-        self._graph = graph or Graph(plan)
+        self.graph = graph or Graph(plan)
         self.status: Status = INIT
-        limits = self._graph.limits
+        limits = self.graph.limits
         self.nodes = [Node(n, task, () if task.map else limits[n]) for n, task in enumerate(plan.tasks)]
-        self.branches = [BranchState() for _ in self._graph.branches]
+        self.branches = [BranchState() for _ in self.graph.branches]
         self.begun = False  # its roots have begun
         self.holds: set[str] = set()  # paused | budget | interrupted
         self.cancelling = False
@@ -177,13 +177,9 @@ class Run:
         for node in self.nodes:
             if node.task.map:
                 node.mapped = Mapped()
-            parents = self._graph.parents[node.id]
+            parents = self.graph.parents[node.id]
             node.waiting = node.movers = len(parents)
         self.hopeful = len(self.nodes)
-
-    @property
-    def graph(self) -> Graph:
-        return self._graph
 
     @property
     def acting(self) -> bool:
@@ -199,12 +195,12 @@ class Run:
         """The node of a task's name or of `task/item key`; None when there is none."""
         if isinstance(name, int):
             return name if 0 <= name < len(self.nodes) else None
-        node = self._graph.names.get(name)
+        node = self.graph.names.get(name)
         if node is not None:
             return node
         task, slash, key = name.partition("/")
         while slash:
-            parent = self._graph.names.get(task)
+            parent = self.graph.names.get(task)
             if parent is not None and (mapped := self.nodes[parent].mapped) is not None:
                 return mapped.index.get(key)
             more, slash, key = key.partition("/")
@@ -215,7 +211,7 @@ class Run:
         """A new row for the item `key` of a mapped task."""
         owner = self.nodes[parent]
         assert owner.mapped is not None
-        item = Node(len(self.nodes), owner.task, self._graph.limits[parent], parent, key)
+        item = Node(len(self.nodes), owner.task, self.graph.limits[parent], parent, key)
         self.nodes.append(item)
         owner.mapped.index[key] = item.id
         return item
@@ -230,12 +226,12 @@ class Run:
             return self.inputs(row.parent) + (row.combination or ())
         if row.combination is not None:
             return row.combination
-        return tuple((parent, 1, 0) for parent, _ in self._graph.parents[node])
+        return tuple((parent, 1, 0) for parent, _ in self.graph.parents[node])
 
     def latest(self, node: int) -> Combination | None:
         """The combination of the latest numbers of a node's needs; None when it is the first of each."""
         nodes = self.nodes
-        parents = self._graph.parents[node]
+        parents = self.graph.parents[node]
         for parent, _ in parents:
             row = nodes[parent]
             if row.number != 1 or row.revision:
@@ -246,7 +242,7 @@ class Run:
         """A combination in full: what fired, and the latest numbers of the needs it does not name."""
         found = dict((one[0], one) for one in combination or ())
         if row.parent < 0:
-            for parent, _ in self._graph.parents[row.id]:
+            for parent, _ in self.graph.parents[row.id]:
                 above = self.nodes[parent]
                 found.setdefault(parent, (parent, above.number, above.revision))
         return tuple(found.values())
@@ -255,5 +251,5 @@ class Run:
         """What would start if nothing held it, the oldest first; then the mapped tasks with a page to ask for."""
         nodes = self.nodes
         waiting = sorted((nodes[n] for n in self.queued), key=lambda row: row.began)
-        mapped = (nodes[n] for n in self._graph.mapped)
+        mapped = (nodes[n] for n in self.graph.mapped)
         return waiting + [row for row in mapped if row.mapped is not None and row.mapped.due]

@@ -7,7 +7,6 @@ in the step that started it never reaches the outside.
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from callboard.core.status import (
     RUNNING,
     SKIPPED,
     STOPPED,
+    STOPPING,
     SUCCESS,
     Status,
 )
@@ -34,8 +34,6 @@ MEETS_REQUIRED, MEETS_OPTIONAL, MEETS_OVER = 1, 2, 4
 ALL_NEEDS = MEETS_REQUIRED | MEETS_OPTIONAL | MEETS_OVER
 #: The bit of `Node.meets` that an edge of each kind asks for.
 MEETS = {REQUIRED: MEETS_REQUIRED, OPTIONAL: MEETS_OPTIONAL, OVER: MEETS_OVER}
-
-encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 class No(Exception):
@@ -70,6 +68,7 @@ class Step:
         "candidates",
         "decision",
         "fired_branches",
+        "graph",
         "looped",
         "moved",
         "now",
@@ -85,6 +84,7 @@ class Step:
 
     def __init__(self, run: Run, now: Now, admission: Admission | None) -> None:
         self.run, self.now, self.admission = run, now, admission
+        self.graph = run.graph
         self.decision = Decision()
         self.orders: list[Order | None] = []
         self.starts: dict[int, int] = {}  # node → place of its Start (or List) in orders
@@ -120,45 +120,52 @@ class Step:
         """Change a status, keep the counters, and let those who watch it have their wave."""
         run, old = self.run, row.status
         assert status in MOVES[old], (run.name_of(row.id), old, status)
-        was_open = 1 <= old <= 4
         row.reason = reason
         self.moved[row.id] = row
         run.changed = True
-        was_at_work = row.at_work
         row.status, row.at = status, self.now.wall
         if row.wake is not None:
             row.wake, row.wake_what = None, ""
         if row.hold:
             row.hold = ""
             run.held.discard(row.id)
-        if was_at_work and not row.at_work:
-            run.at_work -= 1
-            self.release(row)
-        elif row.at_work and not was_at_work:
-            run.at_work += 1
+        elif row.mapped is None:
+            self._count_work(row, old, status)
+        if old is QUEUED:
+            run.queued.discard(row.id)
+            if self.admission is not None and status is not RUNNING:
+                self.admission.withdraw(run, row)
+        if status >= 5:
+            run.open -= 1
+        elif not 1 <= old <= 4:
+            run.open += 1
         if status is QUEUED:
             run.queued.add(row.id)
             self.queued.append(row)
-        elif old is QUEUED:
-            run.queued.discard(row.id)
-            if self.admission is not None:
-                self.admission.withdraw(run, row)
-        if 1 <= status <= 4:
-            run.open += not was_open
-        elif was_open:
-            run.open -= 1
-        if row.parent >= 0:
-            if status >= 5:
-                self.triggers.append((row.id, status, None))
-            return
+        if row.parent < 0:
+            self._see(row, old, status)
+        elif status >= 5:
+            self.triggers.append((row.id, status, None))
+
+    def _count_work(self, row: Node, old: Status, status: Status) -> None:
+        if status is RUNNING:
+            self.run.at_work += 1
+        elif old is STOPPING or (old is RUNNING and status is not STOPPING):
+            self.run.at_work -= 1
+            if row.limits:
+                self.release(row)
+
+    def _see(self, row: Node, old: Status, status: Status) -> None:
+        """Count what a task's new status means to others, and let them see it in a wave of its own."""
         if old is STOPPED:
-            run.stops.discard(row.id)
+            self.run.stops.discard(row.id)
         elif old is FAILED:
-            run.failures.discard(row.id)
-        self.count(row)
+            self.run.failures.discard(row.id)
+        if status >= 5 or row.meets or not row.may or row.mapped is not None:
+            self.count(row)
         if status is QUEUED:
             return  # seen by others only if it has to wait
-        if status >= 5 or row.id in run.graph.watched or self.candidates or row.mapped is not None:
+        if status >= 5 or row.id in self.graph.watched or self.candidates or row.mapped is not None:
             found, self.candidates = self.candidates, None
             self.triggers.append((row.id, status, found))
 
@@ -263,15 +270,21 @@ class Step:
         row.combination = combination
         if row.parent >= 0:
             return
-        row.current, row.early = met, not met
-        self._freshen(row)
-        for child_id, kind in run.graph.children[row.id]:
+        row.current, row.early, row.fresh = met, not met, True
+        for parent_id, _ in self.graph.parents[row.id]:
+            if not nodes[parent_id].fresh:
+                self._freshen(row)
+                break
+        outdated = False
+        for child_id, kind in self.graph.children[row.id]:
             child = nodes[child_id]
             if kind == OVER and row.revision and self._follows(child, row):
                 child.fired = run.counter
                 self.moved[child_id] = child
             child.up_began = run.counter
-        self._outdate(row)
+            outdated = outdated or child.fresh
+        if outdated:
+            self._outdate(row)
 
     @staticmethod
     def _follows(child: Node, row: Node) -> bool:
@@ -344,6 +357,11 @@ class Step:
         if place is not None:
             self.orders[place] = None
         self.starts.pop(row.id, None)
+
+    def list_answered(self, row: Node) -> None:
+        """A page has answered. One that this very step asked for has not left: the answer is to an older question."""
+        self.withdraw(row)
+        self.answered(row)
 
     def finish(self, status: Status) -> None:
         self.run.status = status

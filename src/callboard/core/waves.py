@@ -129,15 +129,28 @@ def actions_of(work: Step, row: Node | None, status: Status, candidates: list[in
 _ORDER = {"STOP": 0, "RESTART": 1, "START": 2}
 
 
+def _as_judged(work: Step, actions: list[Action]) -> list[Action]:
+    """What needs start reads what they were judged on, although a rule may begin its upstream anew in this wave."""
+    if all(action.cause == "need" for action in actions):
+        return actions
+    run = work.run
+    return [
+        action._replace(combination=run.inputs_of(run.nodes[action.node], None)) if action.cause == "need" else action
+        for action in actions
+    ]
+
+
 def perform(work: Step, actions: list[Action]) -> None:
+    judged = work.run.counter
     if len(actions) > 1:
+        actions = _as_judged(work, actions)
         actions.sort(key=lambda action: _ORDER[action.do])
     for action in actions:
         row = work.run.nodes[action.node]
         if action.node in work.looped:
             continue
         if action.cause == "need":
-            row.fired = work.run.counter
+            row.fired = judged
         act(work, row, action.do, action.cause, action.combination)
 
 
