@@ -19,6 +19,8 @@ from callboard.testing.scripted import HANG, WorkerLost
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from callboard.ports import Work
+
 
 async def test_a_chain_hands_its_outcomes_down(stage: Stage) -> None:
     stage.backend.script["b"] = lambda work: work.upstream["a"]["value"] + 1
