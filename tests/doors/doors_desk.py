@@ -13,7 +13,6 @@ import json
 import os
 import pty
 import select
-import signal
 import struct
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from callboard.cli.aitask import ai_partitur, aitask
 from callboard.cli.main import cli, guarded
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable, Iterator
 
     import click

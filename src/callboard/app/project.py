@@ -60,7 +60,7 @@ def find_or_make(named: str | None, here: Path) -> Project:
         return project
     made = not (root / FOLDER).is_dir()
     home = root / FOLDER
-    for folder in (home, home / "run", home / "logs", home / "backups"):
+    for folder in (home, home / "run", home / "logs", home / "backups", home / "cache"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.chmod(folder, 0o700)
     return Project(root, home, made)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from callboard.app.commands.waiting import waiting
+from callboard.cli.carried import given_text
 from callboard.cli.context import json_option
 from callboard.cli.words import say
 from callboard.core.facts import Approved, Decided, Edited
@@ -41,7 +41,7 @@ def command(
     verdict: str | None,
     as_json: bool,
 ) -> None:
-    text = Path(edit).read_text(encoding="utf-8") if edit else None
+    text = given_text(f"@{edit}") if edit else None
     hold = "decision" if verdict else "review"
     say(obj, run, as_json, lambda state: _facts(state, task, version, text, verdict), hold)
 

@@ -126,13 +126,15 @@ def _summary(run: Run, shown: dict[str, Any], left: Left, code: int, passed: flo
     word = _WORDS.get(code, "") or waits(left.because) or shown["status"]
     totals = shown["totals"]
     figures = [count(totals["calls"], "model call"), money(shown["cost"]), span(passed)]
-    failed = [row for row in run.nodes if row.status is FAILED and row.mapped is None]
+    failed = [(run.name_of(row.id), row.reason) for row in run.nodes if row.status is FAILED and row.mapped is None]
+    lists = [task for task in shown["tasks"] if task["status"] == "failed" and "items" in task]
+    failed += [(task["name"], task["reason"]) for task in lists if not task["items"]["failed"]]
     lines = [f"{word}: run {shown['id']} · {' · '.join(figures)}"]
-    lines += _some([f"{run.name_of(row.id)} failed: {row.reason}" for row in failed], "failures")
+    lines += _some([f"{name} failed: {reason}" for name, reason in failed], "failures")
     lines += _some([f"wrote {one['path']}" for one in shown["documents"]], "documents")
-    for task in shown["tasks"]:
-        if "draft" in task and left.because == f"review {task['name']}":
-            lines += ["", *draft(task, _DRAFT), "", *_ways(shown["id"])]
+    for held in shown["held"][:1]:
+        if "value" in held:
+            lines += ["", *draft(held, _DRAFT), "", *_ways(shown["id"])]
     return lines
 
 

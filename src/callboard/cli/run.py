@@ -63,7 +63,8 @@ def command(
             production=Production(production, instance, document_type, step, suffix),
             overwrite=not keep,
         )
-        told.note(f"run {row.id}")
+        playing = house.production_of(row)
+        told.note(f"run {row.id}" + (f" in instance {playing['instance_name']}" if playing else ""))
         return carry(told, house, row, quiet=quiet)
     finally:
         house.close()

@@ -50,6 +50,7 @@ def _text(run: dict[str, Any]) -> str:
     totals = run["totals"]
     lines = [
         click.style(f"{run['id']}  {symbols(run['name'])}", bold=True),
+        *_instance(run),
         f"{_status(run)}, begun {clock(run['created'])} UTC"
         + (f", ended {clock(run['ended'])}" if run["ended"] else ""),
         f"{count(totals['calls'], 'model call')}, {totals['input_tokens']:,} tokens in, {totals['output_tokens']:,} "
@@ -60,13 +61,18 @@ def _text(run: dict[str, Any]) -> str:
     failed = [(f"{task['name']}/{item['key']}", item["reason"]) for task in run["tasks"] for item in _failed(task)]
     if failed:
         lines += ["", table(("failed items", "reason"), failed[:_MOST]), *_more(len(failed))]
-    for task in run["tasks"]:
-        if "draft" in task:
-            lines += ["", *map(symbols, draft(task))]
+    for held in run["held"]:
+        if "value" in held:
+            lines += ["", *map(symbols, draft(held))]
     if run["documents"]:
         lines += ["", table(("document", "by", "state"), [_document(one) for one in run["documents"][:_MOST]])]
         lines += _more(len(run["documents"]))
     return "\n".join(lines)
+
+
+def _instance(run: dict[str, Any]) -> list[str]:
+    instance = run["instance"]
+    return [symbols(f"instance {instance['instance_id']} in {instance['instance_dir']}")] if instance else []
 
 
 def _status(run: dict[str, Any]) -> str:

@@ -33,6 +33,6 @@ def say(
         shown = views.show(house.store, house.store.find_run(row.id), alive=house.is_alive)
         because = f" ({symbols(waits(shown['because']))})" if shown["because"] else ""
         told.out(shown, lambda: f"{shown['id']}  {shown['status']}{because}")
-        told.next(shown["next"])
+        told.next(shown["next"] or f"callboard show {row.id}")
     finally:
         house.close()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from callboard.core.run import Node, Run
     from callboard.ports import Owner, RunRow, Store
 
+_INSTANCE = ("instance_id", "instance_name", "instance_dir")
+_LINES = 1000  # of a task's log that are looked through for the question it asks
 _NODES = (1 << 20) - 1  # an execution's id packs run << 40 | node << 20 | number
 
 
@@ -39,21 +41,32 @@ def in_memory(store: Store, row: RunRow) -> Run:
 
 
 def show(store: Store, row: RunRow, *, alive: Callable[[Owner], bool]) -> dict[str, Any]:
-    """`{…summary, because, owner, tasks: [{name, status, number, reason, items?}], documents, totals, next}`."""
+    """`{…summary, because, carried_out_by, instance, tasks: [{name, status, number, reason, items?}], held, …}`.
+
+    `held` is what a person is waited for with, `[{task, for, question?, hash?, value?}]`; `next` the command to say.
+    """
     run = in_memory(store, row)
     owned = row.owner is not None and alive(row.owner)
     return {
         **summary(store, row),
         "because": because(run),
+        "instance": _instance(row),
         "carried_out_by": row.owner.pid if owned and row.owner else None,
-        "tasks": [_task(run, task) for task in run.nodes[: len(run.plan.tasks)]],
+        "tasks": [_task(store, run, task) for task in run.nodes[: len(run.plan.tasks)]],
+        "held": [_held(store, run, run.nodes[node]) for node in sorted(run.held)],
         "documents": documents(store, row, run),
         "totals": dict(store.totals(row.number)),
         "next": next_command(run, row, owned=owned),
     }
 
 
-def _task(run: Run, row: Node) -> dict[str, Any]:
+def _instance(row: RunRow) -> dict[str, Any] | None:
+    """The instance of a production that a run plays in: `{instance_id, instance_name, instance_dir}`."""
+    playing = json.loads(row.params).get("production")
+    return {name: playing[name] for name in _INSTANCE} if playing else None
+
+
+def _task(store: Store, run: Run, row: Node) -> dict[str, Any]:
     told: dict[str, Any] = {
         "name": row.task.name,
         "executor": row.task.executor,
@@ -63,8 +76,6 @@ def _task(run: Run, row: Node) -> dict[str, Any]:
         "reason": why(run, row.id),
         "at": iso(row.at or None),
     }
-    if row.hold == "review" and row.draft is not None:
-        told["draft"] = {"hash": row.draft[0], "value": json.loads(row.draft[1]).get("value")}
     if row.mapped is not None:
         items = [run.nodes[item] for item in row.mapped.items]
         told["items"] = {
@@ -72,7 +83,33 @@ def _task(run: Run, row: Node) -> dict[str, Any]:
             "done": sum(item.status in (SUCCESS, SKIPPED) for item in items),
             "failed": [{"key": item.key, "reason": item.reason} for item in items if item.status in (FAILED, STOPPED)],
         }
+        if row.status == FAILED and row.reason == "list failed":
+            told["reason"] = _list_fault(store, run, row)
     return told
+
+
+def _list_fault(store: Store, run: Run, row: Node) -> str:
+    """Why a list could not be made: the machine keeps the word, the journal the whole reason."""
+    for _, _, facts, _ in reversed(store.journal(run.number)):
+        for text in facts:
+            name, *fields = json.loads(text)
+            if name == "ListFailed" and fields[0] == row.id:
+                return f"{row.reason}: {fields[2]}"
+    return row.reason
+
+
+def _held(store: Store, run: Run, row: Node) -> dict[str, Any]:
+    told: dict[str, Any] = {"task": run.name_of(row.id), "for": row.hold}
+    if row.hold != "review" or row.draft is None:
+        return told
+    lines = store.logs(run.number, row.id, _LINES)
+    asked = [text for _, number, _, level, text in lines if level == "question" and number == row.number]
+    return {
+        **told,
+        "question": asked[-1] if asked else None,
+        "hash": row.draft[0],
+        "value": json.loads(row.draft[1]).get("value"),
+    }
 
 
 def documents(store: Store, row: RunRow, run: Run) -> list[dict[str, Any]]:
