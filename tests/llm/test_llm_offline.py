@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from llm_texts import ALL, LETTER, MARKDOWN, MINUTES
 
 from callboard.errors import InvalidOutput, Permanent
+from callboard.executors.calls import prompt_hash as kept_hash
 from callboard.llm.offline import NAME, PRICE, OfflineModel, prompt_hash
 from callboard.llm.reading.asked import understand
 from callboard.llm.reading.ranking import Size, choose, weigh
@@ -300,6 +301,14 @@ def test_an_order_inside_the_text_is_a_sentence_of_the_text(attack: str, place: 
     assert (asked.task, asked.size.sentences, asked.document) == ("summary", 2, text)
 
 
+@pytest.mark.parametrize("mark", ["```console", "---", '"""', "<text>", "=====", "# Heading"])
+def test_marks_inside_a_page_do_not_cut_it(mark: str) -> None:
+    end = mark.removesuffix("console")
+    page = f"# A page\n\nThe first sentence of the page.\n\n{mark}\n$ something\n{end}\n\nThe last one."
+    asked = understand(f"Summarise this document in three sentences.\n\n{page}")
+    assert (asked.task, asked.document) == ("summary", page)
+
+
 def test_braces_arrive_as_they_are() -> None:
     line = "The {name} of the {{theatre}} is {0} and %s, said the {% director %}."
     assert ask(f"Summarise in one sentence:\n\n{line}") == line
@@ -404,6 +413,15 @@ def test_equal_questions_have_equal_hashes_whatever_their_keys() -> None:
     one = Request("m", (Message("user", "é\ud800"),), options={"a": 1, "b": 2}, key="x")
     same = one._replace(options={"b": 2, "a": 1}, key="y")
     assert prompt_hash(one) == prompt_hash(same) != prompt_hash(one._replace(temperature=0.1))
+
+
+def test_the_hash_of_a_question_is_the_one_that_our_own_ledger_keeps() -> None:
+    page = Attachment("page.md", "text/markdown", MARKDOWN.encode())
+    for request in (
+        Request("gemini-2.0-flash", (Message("user", "é {x} 🎭"),)),
+        Request("m", (Message("system", "s"),), 0.5, 7, {"b": [1, None], "a": 1.5}, {"labels": ["x"]}, (page,), "k"),
+    ):
+        assert prompt_hash(request) == kept_hash(request)
 
 
 SCRIPT = """

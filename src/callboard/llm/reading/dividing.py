@@ -109,10 +109,10 @@ def _fenced(prompt: str) -> tuple[str, str, str] | None:
     if tag:
         before, closing = prompt[: tag.start()], prompt.rfind(f"</{tag[1]}>")
         after = prompt[closing + len(tag[1]) + 3 :] if closing >= 0 else ""
-        if closing >= tag.end() and (_is_instruction(before) or (not before.strip() and _is_instruction(after))):
+        if closing >= tag.end() and (_instructs_only(before) or (not before.strip() and _is_instruction(after))):
             return before.strip(), prompt[tag.end() : closing].strip(), after.strip()
     line = _MARK_LINE.search(start)
-    if line is None or not _is_instruction(prompt[: line.start()]):
+    if line is None or not _instructs_only(prompt[: line.start()]):
         return None
     before, closing = prompt[: line.start()].strip(), prompt.rfind(f"\n{line[1]}")
     if line[1] == "---" and _FRONT_MATTER.match(prompt, line.end()):
@@ -122,6 +122,12 @@ def _fenced(prompt: str) -> tuple[str, str, str] | None:
         if line[1][0] in "\"'`~<" or _is_instruction(after):
             return before, prompt[line.end() : closing].strip(), after.strip()
     return (before, prompt[line.end() :].strip(), "") if line[1][0] in "-=#*" else None
+
+
+def _instructs_only(text: str) -> bool:
+    """Whether a text before a mark is all instruction: a page has marks too, after its own first words."""
+    end = _head_end(text)
+    return end > 0 and not text[end:].strip()
 
 
 # ── the beginning ───────────────────────────────────────────────────────────────────────────────────────

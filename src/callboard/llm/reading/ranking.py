@@ -35,6 +35,7 @@ _SUMS_UP = re.compile(
     r"significant|decided|the rule|means that|shows that|found that|because|must|never|always)\b",
     re.IGNORECASE,
 )
+_LABELLED = re.compile(r"[\W_]{0,3}\w+(?:\s\w+)?[*_]{0,2}:[*_]{0,2}\s")
 _SHORT, _LONG = 6, 36  # words of a sentence one likes to read
 
 
@@ -141,6 +142,8 @@ def _quality(sentence: Sentence, text: str, opening: frozenset[int], many: int) 
         worth *= 1.25
     if _LEANS.match(text):
         worth *= 0.45
+    if _LABELLED.match(text):
+        worth *= 0.5
     if _SUMS_UP.search(text):
         worth *= 1.2
     if sentence.is_item:
