@@ -295,6 +295,16 @@ async def test_an_answer_that_does_not_fit_its_schema_is_invalid_and_shown(text:
     assert caught.value.evidence["body"] == text
 
 
+@pytest.mark.parametrize("text", ['{"n": "KEY"}', '{"KEY": 1}', "no JSON but KEY", '{"n": "' + "x" * 280 + 'KEY"}'])
+async def test_a_key_that_an_answer_echoes_is_not_in_the_evidence(text: str, closing: list[Gateway]) -> None:
+    async with provider([answer(completion(text.replace("KEY", KEYS["ACME_KEY"])))]) as there:
+        closing.append(one := gateway(providers=[acme(there.url)]))
+        with pytest.raises(InvalidOutput) as caught:
+            await one.complete(ask(schema=SCHEMA))
+    assert "acme-key" not in f"{caught.value} {caught.value.evidence}"
+    assert "«secret»" in str(caught.value.evidence)
+
+
 @pytest.mark.parametrize("option", ["model", "messages", "stream", "tools", "n", "response_format", "max_tokens"])
 async def test_options_cannot_take_over_the_request(option: str, closing: list[Gateway]) -> None:
     async with provider([answer(completion())]) as there:

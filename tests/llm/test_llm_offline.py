@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -487,9 +486,6 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_megabyte_of_anything_is_read_in_time_that_grows_with_its_length(name: str) -> None:
-    began = time.process_time()
+def test_a_megabyte_of_anything_is_read_before_the_test_times_out(name: str) -> None:
+    """What grows with the square of a length takes minutes for these; the time itself is not judged."""
     assert ask(HOSTILE[name][:1_000_000])
-    assert time.process_time() - began < 12, (
-        "ten times what it takes on a slow machine: something grows with the square"
-    )

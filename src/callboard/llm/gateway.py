@@ -117,7 +117,7 @@ class Gateway:
             answer = await self._ask(choice, request, on_text)
             held.used(answer.usage.input_tokens + answer.usage.output_tokens)
         answer = answer._replace(cost=cost(self._price(choice), answer.usage))
-        return _checked(answer, request)
+        return _checked(answer, request, self._redaction(choice))
 
     def price(self, model: str) -> tuple[int, int] | None:
         """(input, output) in nano-USD per token of whoever would answer for `model`; None when unknown."""
@@ -217,6 +217,10 @@ class Gateway:
         most = request.max_tokens or self._max_tokens
         return await client.complete(request._replace(model=choice.model), max_tokens=most, on_text=on_text)
 
+    def _redaction(self, choice: Choice) -> Redaction:
+        """Hides the key of whoever answered: a relay may put it into an answer as well as into an error."""
+        return Redaction(self._endpoint(choice.provider).secret) if choice.provider else Redaction()
+
     def _client(self, endpoint: Endpoint) -> Client:
         provider = endpoint.provider
         key = (provider.name, provider.base_url, endpoint.secret.reveal())
@@ -238,23 +242,29 @@ class Gateway:
         return own or ((0, 0) if choice.provider.free else price_of(choice.model, self._prices))
 
 
-def _checked(answer: Answer, request: Request) -> Answer:
+def _checked(answer: Answer, request: Request, redaction: Redaction) -> Answer:
     """The answer with its parsed `data`, if a schema was asked for. Raises InvalidOutput with the answer shown."""
-    nothing = Redaction()
-    evidence = {"provider": answer.provider, "model": answer.model, "body": shown(answer.text, nothing)}
+    evidence = {"provider": answer.provider, "model": answer.model, "body": shown(answer.text, redaction)}
     try:
         answer.text.encode()
     except UnicodeEncodeError:
         raise InvalidOutput("the answer holds half of a surrogate pair", evidence=evidence) from None
     if request.schema is None:
         return answer
-    data = json_of(answer.text, Source(answer.provider, nothing, 0.0))
+    source, name = Source(answer.provider, redaction, 0.0), f"the answer of {answer.provider}"
+    data = json_of(answer.text, source)
     try:
-        validate(data, request.schema, name=f"the answer of {answer.provider}")
+        validate(data, request.schema, name=name)
+    except InvalidOutput:
+        said, faults = f"{name} does not fit its JSON Schema", {}
+    else:
+        return answer._replace(data=data)
+    # What is wrong is told with values of the answer in it, cut short: so it is looked for again where keys are hidden.
+    try:
+        validate(json_of(redaction.clean(answer.text), source), request.schema, name=name)
     except InvalidOutput as error:
-        faults = error.evidence if isinstance(error.evidence, dict) else {}
-        raise InvalidOutput(str(error), evidence=evidence | faults) from None
-    return answer._replace(data=data)
+        said, faults = str(error), error.evidence if isinstance(error.evidence, dict) else {}
+    raise InvalidOutput(said, evidence=evidence | faults)
 
 
 def _check_schema(request: Request) -> None:

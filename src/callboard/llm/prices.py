@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Price: TypeAlias = tuple[int, int]  # nano-USD per token of input, of output
 
-#: When the table was last compared with the providers' own lists (year-month).
+#: The month whose prices these are, gathered from public reports; the providers' own lists are what counts.
 DATED = "2025-11"
 
 LISTED: Mapping[str, Price] = {
