@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from callboard import ProductionManager, create_production, load_production
 from callboard.errors import NotFound
 from callboard.productions import config
-from callboard.productions.manager import ProductionManager, create_production, load_production
 
 CONFIG = """\
 # Example production configuration

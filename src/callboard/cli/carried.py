@@ -23,6 +23,7 @@ from callboard.cli.context import Told, as_text
 from callboard.cli.draft import draft
 from callboard.cli.progress import Progress
 from callboard.cli.table import count, money, span
+from callboard.cli.written import below
 from callboard.core.status import FAILED, STOPPED, SUCCESS
 from callboard.errors import NotFound, UsageError
 
@@ -68,7 +69,7 @@ def carry(told: Told, house: House, row: RunRow, *, quiet: bool = False) -> int:
         left = asyncio.run(_carry(house, row.number, progress, signals))
     finally:
         progress.end()
-    return _tell(told, house, row, left, signals, progress.passed)
+    return _tell(told, house, row, left, signals, progress)
 
 
 async def _carry(house: House, number: int, progress: Progress, signals: list[int]) -> Left:
@@ -90,7 +91,7 @@ async def _carry(house: House, number: int, progress: Progress, signals: list[in
     return left[number]
 
 
-def _tell(told: Told, house: House, row: RunRow, left: Left, signals: list[int], passed: float) -> int:
+def _tell(told: Told, house: House, row: RunRow, left: Left, signals: list[int], progress: Progress) -> int:
     row = house.store.find_run(row.id)
     run = views.in_memory(house.store, row)
     code = exit_code(run, left, signals)
@@ -101,7 +102,7 @@ def _tell(told: Told, house: House, row: RunRow, left: Left, signals: list[int],
         return code
     if result is not None:
         click.echo(as_text(result))
-    told.note("\n".join(_summary(run, shown, left, code, passed)))
+    told.note("\n".join(_summary(run, shown, left, code, progress)))
     told.next(shown["next"] or f"callboard show {row.id}")
     return code
 
@@ -121,17 +122,19 @@ def exit_code(run: Run, left: Left, signals: list[int]) -> int:
     return 5 if left.because == "budget" else 4
 
 
-def _summary(run: Run, shown: dict[str, Any], left: Left, code: int, passed: float) -> list[str]:
+def _summary(run: Run, shown: dict[str, Any], left: Left, code: int, progress: Progress) -> list[str]:
     """How it was left, what failed, what was written, and the draft somebody has to look at."""
     word = _WORDS.get(code, "") or waits(left.because) or shown["status"]
     totals = shown["totals"]
-    figures = [count(totals["calls"], "model call"), money(shown["cost"]), span(passed)]
+    figures = [count(totals["calls"], "model call"), money(shown["cost"]), span(progress.passed)]
+    if progress.cached:
+        figures.insert(1, f"{progress.cached} from the cache")
     failed = [(run.name_of(row.id), row.reason) for row in run.nodes if row.status is FAILED and row.mapped is None]
     lists = [task for task in shown["tasks"] if task["status"] == "failed" and "items" in task]
     failed += [(task["name"], task["reason"]) for task in lists if not task["items"]["failed"]]
     lines = [f"{word}: run {shown['id']} · {' · '.join(figures)}"]
     lines += _some([f"{name} failed: {reason}" for name, reason in failed], "failures")
-    lines += _some([f"wrote {one['path']}" for one in shown["documents"]], "documents")
+    lines += _written([one["path"] for one in shown["documents"]])
     for held in shown["held"][:1]:
         if "value" in held:
             lines += ["", *draft(held, _DRAFT), "", *_ways(shown["id"])]
@@ -150,10 +153,18 @@ _WORDS = {
 _MOST, _DRAFT = 10, 20  # lines of one sort, and of a draft
 
 
-def _some(lines: list[str], what: str) -> list[str]:
+def _some(lines: list[str], what: str, indent: str = "  ") -> list[str]:
     """The first of many, and how many more there are."""
-    rest = [f"  … and {len(lines) - _MOST} more {what}"] if len(lines) > _MOST else []
-    return [f"  {line}" for line in lines[:_MOST]] + rest
+    if len(lines) <= _MOST + 1:
+        return [indent + line for line in lines]
+    return [*(indent + line for line in lines[:_MOST]), f"{indent}… and {len(lines) - _MOST} more {what}"]
+
+
+def _written(paths: list[str]) -> list[str]:
+    where, short = below(paths)
+    if not where:
+        return _some([f"wrote {path}" for path in paths], "documents")
+    return [f"  wrote {count(len(paths), 'document')} in {where}", *_some(short, "documents", "    ")]
 
 
 def _ways(run: str) -> list[str]:

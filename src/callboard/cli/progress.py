@@ -38,7 +38,7 @@ _TOLD = {"waiting", "paused", "edited"}  # what an engine reports that a person 
 
 
 class Progress:
-    """Counts what ends of one run."""
+    """Counts what ends of one run; `cached` of it was answered from the cache. Draws nothing when `quiet`."""
 
     def __init__(self, house: House, run: int, *, quiet: bool = False) -> None:
         self._house, self._number, self._quiet = house, run, quiet
@@ -48,7 +48,7 @@ class Progress:
         self._begun = self._drawn = time.monotonic()
         self._pause = MOVING if self._terminal else FIRST
         self._before: int | None = None  # what had ended when we came
-        self._cached = self._width = 0
+        self.cached = self._width = 0
         self._now = ""
         self._ended: set[int] = set()  # tasks that were said to have ended
         self._timer: asyncio.TimerHandle | None = None
@@ -60,11 +60,10 @@ class Progress:
 
     def watch(self, engine: Engine) -> None:
         """Be told by an engine from now on. To be called on its loop."""
-        if self._quiet:
-            return
         self._engine = engine
         engine.watch(self.told)
-        self._beat()
+        if not self._quiet:
+            self._beat()
 
     def report(self, state: str, why: str) -> None:
         """What the engine meets: a full disk, a document that somebody has edited."""
@@ -79,9 +78,9 @@ class Progress:
         moved = False
         for fact in facts:
             if isinstance(fact, Succeeded | Skipped | Failed | TimedOut):
-                self._cached += isinstance(fact, Succeeded) and _is_cached(fact.outcome)
+                self.cached += isinstance(fact, Succeeded) and _is_cached(fact.outcome)
                 moved = True
-                if not self._terminal:
+                if not self._terminal and not self._quiet:
                     self._say_task(state, fact.node)
             moved = moved or isinstance(fact, Listed)
         for order in orders:
@@ -115,8 +114,8 @@ class Progress:
         parts = [f"{done}/{all} done"]
         if failed:
             parts.append(f"{failed} failed")
-        if self._cached:
-            parts.append(f"{self._cached} cached")
+        if self.cached:
+            parts.append(f"{self.cached} cached")
         cost = self._house.store.totals(self._number)["cost"]
         parts += [money((cost or 0) / 1e9), span(self.passed)]
         if (ours := done - self._before) > 0 and done < all:

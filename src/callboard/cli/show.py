@@ -12,6 +12,7 @@ from callboard.app.views.words import waits
 from callboard.cli.context import Told, as_text, json_option
 from callboard.cli.draft import draft
 from callboard.cli.table import clock, count, money, symbols, table
+from callboard.cli.written import below
 
 _MOST = 50  # rows of documents, and of failed items
 
@@ -65,8 +66,7 @@ def _text(run: dict[str, Any]) -> str:
         if "value" in held:
             lines += ["", *map(symbols, draft(held))]
     if run["documents"]:
-        lines += ["", table(("document", "by", "state"), [_document(one) for one in run["documents"][:_MOST]])]
-        lines += _more(len(run["documents"]))
+        lines += ["", *_documents(run["documents"])]
     return "\n".join(lines)
 
 
@@ -86,8 +86,14 @@ def _failed(task: dict[str, Any]) -> list[dict[str, Any]]:
     return failed
 
 
-def _document(one: dict[str, Any]) -> tuple[str, str, str]:
-    return one["path"], one["task"], "" if one["status"] == "published" else one["status"]
+def _documents(found: list[dict[str, Any]]) -> list[str]:
+    where, short = below([one["path"] for one in found])
+    rows = [
+        (path, one["task"], "" if one["status"] == "published" else one["status"])
+        for path, one in zip(short, found, strict=True)
+    ]
+    head = [click.style(symbols(f"documents in {where}"), bold=True)] if where else []
+    return [*head, table(("document", "by", ""), rows[:_MOST]), *_more(len(found))]
 
 
 def _more(count: int) -> list[str]:

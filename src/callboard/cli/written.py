@@ -1,0 +1,19 @@
+"""Documents as a person reads a list of them: what all paths have in common is said once."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_FEW = 3  # paths that are said whole
+
+
+def below(paths: Sequence[str]) -> tuple[str, list[str]]:
+    """The directory that all of many paths share, and each path below it; ("", paths) for a few or for strangers."""
+    if len(paths) <= _FEW or len({os.path.isabs(path) for path in paths}) > 1:
+        return "", list(paths)
+    shared = os.path.commonpath([os.path.dirname(path) for path in paths])
+    return shared, [os.path.relpath(path, shared) for path in paths] if shared else list(paths)
