@@ -129,6 +129,31 @@ class Engine:
         await self._taking.release_all()
         await self._close()
 
+    async def let_go(self, run: int, *, interrupt: bool = True) -> bool:
+        """Halt one run in good order and release it, as `stop` does with all; the others go on meanwhile.
+
+        Without `interrupt` a run is released as it is, unless something of it is at work. Whether it is gone.
+        """
+        held, parts = self.runs.get(run), self._parts
+        if held is None:
+            return True
+        if interrupt:
+            if held.run is None or held.run.status in (INIT, RUNNING):
+                self._post(held, Interrupted())
+            await parts.turns.written(held)
+            parts.dispatcher.end_all(held, "halt")
+            await parts.dispatcher.idle(held)
+        await parts.turns.written(held)
+        if not parts.turns.resting:
+            await parts.publisher.idle(run)
+            await parts.turns.written(held)
+        if self.runs.get(run) is not held:
+            return run not in self.runs
+        if held.works or held.lists:
+            return False
+        await self._taking.let_go(held)
+        return True
+
     @property
     def stopped(self) -> bool:
         return self._taking.closing

@@ -243,6 +243,13 @@ class Taking:
         self._leaving.update((held.number, (held.fence, None)) for held in self._parts.runs.values())
         await self._release()
 
+    async def let_go(self, held: Held) -> None:
+        """Let go of one run of which nothing is outside any more."""
+        held.lost = True
+        self._forget(held)
+        self._leaving[held.number] = (held.fence, None)
+        await self._release()
+
     async def _release(self) -> None:
         async with self._turnstile:
             pairs = [(run, fence) for run, (fence, _) in self._leaving.items()]
