@@ -43,6 +43,12 @@ def test_looking_for_a_project_makes_none(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_place_where_no_project_can_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".callboard").touch()
+    with pytest.raises(UsageError, match="no project can be made at"):
+        projects.find_or_make(None, tmp_path)
+
+
 def test_what_is_given_beats_the_environment() -> None:
     environ = {"CALLBOARD_MODEL": "a", "CALLBOARD_PROJECT": "p", "CALLBOARD_OFFLINE_LATENCY": "0.5"}
     assert from_environment(environ, model="b").model == "b"

@@ -9,9 +9,10 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from callboard.errors import NotFound
+from callboard.errors import NotFound, UsageError
 
 FOLDER = ".callboard"
+_INSIDE = ("run", "logs", "backups", "cache")
 
 
 class Project(NamedTuple):
@@ -53,14 +54,17 @@ def need(named: str | None, here: Path) -> Project:
 
 
 def find_or_make(named: str | None, here: Path) -> Project:
-    """As `find`; makes a project in the named directory, or here, when there is none."""
+    """As `find`; makes one in the named directory, or here, when there is none. Raises UsageError where none can be."""
     root = Path(named).expanduser().resolve() if named is not None else here
     project = find(None, here) if named is None else None
     if project is not None:
         return project
     made = not (root / FOLDER).is_dir()
     home = root / FOLDER
-    for folder in (home, home / "run", home / "logs", home / "backups", home / "cache"):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.chmod(folder, 0o700)
+    try:
+        for folder in (home, *(home / name for name in _INSIDE)):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.chmod(folder, 0o700)
+    except OSError as error:
+        raise UsageError(f"no project can be made at {error.filename}: {error.strerror}. Name another place") from None
     return Project(root, home, made)
