@@ -335,6 +335,7 @@ def batched(meter: Meter, value: Any, size: int, fill: Any = MISSING) -> list[li
     values = items_of(meter, value)
     if not 1 <= size <= MOST_ITEMS:
         raise UsageError(f"batch takes a size of 1 to {MOST_ITEMS:,}")
+    meter.spend(4 * (len(values) // size))
     rows = [values[at : at + size] for at in range(0, len(values), size)]
     if rows and fill is not MISSING:
         meter.spend(size)
