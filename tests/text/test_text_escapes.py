@@ -358,7 +358,6 @@ BOMBS = [
 def _compile_anew() -> Iterator[None]:
     """What other tests have left on the heap is not walked by the collector on an attack's time."""
     template._program.cache_clear()
-    gc.collect()
     gc.freeze()
     yield
     gc.unfreeze()
