@@ -89,7 +89,8 @@ def load(
         run.documents[path] = hash
         if stage == "pending":
             run.pending.add(path)
-    _derive(run)
+    if run.status is not INIT:  # before it began a run is as it was made
+        _derive(run)
     return run
 
 
