@@ -25,9 +25,10 @@ MOST_LOSSES = 3
 
 def alive(work: Step, fact: Any) -> Node | None:
     """The execution an answer is for, if it is still the one outside."""
-    row = work.run.nodes[fact.node]
-    alive = row.number == fact.number and row.attempt == fact.attempt and row.at_work
-    return row if alive else None
+    row: Node = work.run.nodes[fact.node]
+    if row.number == fact.number and row.attempt == fact.attempt and row.at_work:
+        return row
+    return None
 
 
 def begun(work: Step, fact: f.Begun) -> bool:

@@ -54,7 +54,7 @@ def begin(step: Step, row: Node, combination: Combination | None, *, cause: str)
     if row.number:
         _clear(row, cause)
     row.number += 1
-    derivable = combination is None and cause in ("need", "begin", "item")
+    derivable = combination is None and not row.waiting and cause in ("need", "begin", "item")
     row.derived = row.number == 1 and derivable and row.id not in run.graph.watched and row.task.every is None
     _combine(step, row, combination, cause, met=met)
     if row.mapped is not None:
@@ -120,9 +120,9 @@ def _join_list(step: Step, item: Node) -> None:
         current = parent.current
         if parent.id in run.graph.overs:
             current = run.nodes[run.graph.overs[parent.id]].current
-        parent.revision += 1
+        early, parent.revision = parent.early, parent.revision + 1
         step.begin_number(parent, parent.combination, met=current)
-        parent.early = False
+        parent.early = early
         step.move(parent, RUNNING)
 
 
@@ -212,11 +212,13 @@ def act(step: Step, row: Node, do: str, cause: str, combination: Combination | N
 
 
 def keep(step: Step, row: Node, combination: Combination | None) -> None:
-    """Fill the slot `next` with the newest combination (what ended meanwhile takes it up in its own wave)."""
+    """Fill the slot `next` with the newest combination. What was stopped at once takes it up in a wave."""
     row.next = step.run.inputs_of(row, combination)
     step.moved[row.id] = row
     if row.parent < 0:
         step.count(row)
+        if row.status is STOPPED:
+            step.triggers.append((row.id, STOPPED, None))
 
 
 def _renew(step: Step, row: Node, combination: Combination | None, cause: str) -> None:
@@ -278,7 +280,7 @@ def write(step: Step, row: Node) -> None:
             row.began,
             row.at,
             row.reason or None,
-            extra(row),
+            None if _is_usual(row) else extra(row),
         )
     )
 
@@ -299,9 +301,7 @@ def _is_usual(row: Node) -> bool:
 
 
 def extra(row: Node) -> str | None:
-    """What of a row is not a column, as JSON text; None when everything is as usual."""
-    if _is_usual(row):
-        return None
+    """What of a row is not a column, as JSON text; None when that is nothing."""
     data: dict[str, object] = {}
     for name in ("tries", "losses", "revision", "rounds"):
         if value := getattr(row, name):

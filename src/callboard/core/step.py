@@ -72,6 +72,7 @@ class Step:
         "looped",
         "moved",
         "now",
+        "offered",
         "orders",
         "queued",
         "run",
@@ -94,6 +95,7 @@ class Step:
         self.triggers: deque[tuple[int, Status, list[int] | None]] = deque()
         self.candidates: list[int] | None = None  # nodes whose needs have just all been met
         self.queued: list[Node] = []  # QUEUED in this fact, others have not seen it yet
+        self.offered = 0  # of those admission has seen so many
         self.waves: dict[int, int] = {}
         self.looped: set[int] = set()
         self.state_moved = False
@@ -129,8 +131,14 @@ class Step:
         if row.hold:
             row.hold = ""
             run.held.discard(row.id)
-        elif row.mapped is None:
-            self._count_work(row, old, status)
+        elif row.mapped is not None:
+            pass  # its items work, it does not
+        elif status is RUNNING:
+            run.at_work += 1
+        elif old is STOPPING or (old is RUNNING and status is not STOPPING):
+            run.at_work -= 1
+            if row.limits:
+                self.release(row)
         if old is QUEUED:
             run.queued.discard(row.id)
             if self.admission is not None and status is not RUNNING:
@@ -147,14 +155,6 @@ class Step:
         elif status >= 5:
             self.triggers.append((row.id, status, None))
 
-    def _count_work(self, row: Node, old: Status, status: Status) -> None:
-        if status is RUNNING:
-            self.run.at_work += 1
-        elif old is STOPPING or (old is RUNNING and status is not STOPPING):
-            self.run.at_work -= 1
-            if row.limits:
-                self.release(row)
-
     def _see(self, row: Node, old: Status, status: Status) -> None:
         """Count what a task's new status means to others, and let them see it in a wave of its own."""
         if old is STOPPED:
@@ -165,7 +165,8 @@ class Step:
             self.count(row)
         if status is QUEUED:
             return  # seen by others only if it has to wait
-        if status >= 5 or row.id in self.graph.watched or self.candidates or row.mapped is not None:
+        followed = row.id in self.graph.watched or row.mapped is not None or row.next is not None
+        if followed or self.candidates or status is FAILED:
             found, self.candidates = self.candidates, None
             self.triggers.append((row.id, status, found))
 
@@ -197,10 +198,6 @@ class Step:
         while todo:
             one = todo.pop()
             may = 1 <= one.status <= 4 or one.next is not None or self.possible(self.run, one)
-            if not may and one.early and one.status is SUCCESS and not one.current:
-                one.current = True  # started by hand, and its need can no longer be met: what it made counts
-                self._freshen(one)
-                self.moved[one.id] = one
             meets = self.meets(one, may)
             if meets != one.meets or may != one.may:
                 self._tell_children(one, meets, may, todo)
@@ -211,7 +208,7 @@ class Step:
         status = row.status
         meets = 0
         if status >= 5:
-            if row.current:
+            if row.current or (row.early and status is SUCCESS and not may):  # by hand, and its need cannot be met
                 meets = ALL_NEEDS if status is SUCCESS or status is SKIPPED else MEETS_OPTIONAL
         elif status is RUNNING and row.mapped is not None and row.mapped.good:
             meets = MEETS_OVER

@@ -104,6 +104,8 @@ def _is_loop(work: Step, row: Node) -> bool:
         if row.status in ENDED:
             return True
     work.withdraw(row)
+    if row.mapped is not None:
+        row.mapped.asked = row.mapped.due = False
     row.next = None
     end(work, row, FAILED, "rule loop")
     return True
@@ -179,9 +181,10 @@ def _admit(work: Step) -> bool:
     run, admission = work.run, work.admission
     if admission is None or not _may_start(work):
         return False
-    for row in work.queued:
+    for row in work.queued[work.offered :] if work.offered else work.queued:
         if row.status is QUEUED or (row.mapped is not None and row.mapped.due):
             admission.offer(run, row)
+    work.offered = len(work.queued)
     picked = admission.pick(run, work.now, work_left(work))
     if not picked:
         return False
@@ -206,7 +209,7 @@ def start_all(work: Step, picked: Sequence[int]) -> None:
 
 def _show_queued(work: Step) -> bool:
     """QUEUED is seen by others only when the task had to wait."""
-    queued, work.queued = work.queued, []
+    queued, work.queued, work.offered = work.queued, [], 0
     for row in queued:
         if row.status is QUEUED and row.id in work.run.graph.watched:
             work.triggers.append((row.id, QUEUED, None))
