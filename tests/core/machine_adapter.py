@@ -11,7 +11,6 @@ from callboard.core.deadline import Now
 from callboard.core.plan import Every, Map, Plan, Retry, Review, Rule, Task, load_condition
 from callboard.core.reasons import because, why
 from callboard.core.run import Run
-from callboard.core.status import Status
 
 
 def plan_of(data: dict[str, Any]) -> Plan:
@@ -34,18 +33,31 @@ def task_of(name: str, o: dict[str, Any]) -> Task:
     return Task(name, "group" if o.get("group") else "function", child=o.get("run", False), **fields)
 
 
+READ: dict[str, Any] = {
+    "offset": int, "page": int, "limit": float, "more": "true".__eq__,
+    "met": {"true": True, "false": False, "error": None}.get,
+    "items": lambda text: tuple((key, key) for key in text.split(",") if key),
+    "published": lambda text: tuple(f.Notice(key, int(o)) for key, o in (w.split(":") for w in text.split(","))),
+    "docs": lambda text: tuple(tuple(one.rsplit(":", 1)) for one in text.split(",")),
+    "pending": lambda text: tuple(text.split(",")),
+}  # fmt: skip
+TOLD = {
+    orders.Start: "Start {} {}.{}", orders.Stop: "Stop {} {}.{}", orders.Evaluate: "Evaluate r{} {}",
+    orders.List: "List {} {} page {}", orders.StopList: "Stop {} {} list", orders.Tick: "Wake {} tick at {.wall:g}",
+    orders.Wake: "Wake {} {}.{} {} at {.wall:g}", orders.Finish: "Finish {.name}",
+    orders.Refuse: "Refuse {.__class__.__name__}",
+}  # fmt: skip
+
+
 class Adapter:
     """begin(plan), step(facts, at) -> orders, status(name), why(name), run()."""
 
     def begin(self, plan: dict[str, Any]) -> None:
-        self.state = Run(1, "run", plan_of(plan))
-        self.admission = Admission()
+        self.state, self.admission = Run(1, "run", plan_of(plan)), Admission()
 
     def step(self, lines: list[str], at: float) -> list[str]:
-        now = Now(at, "boot", at)
-        taken = [self.fact(line) for line in lines]
-        found: list[str] = []
-        decision = machine.step(self.state, taken, now, True, self.admission)
+        now, found = Now(at, "boot", at), []
+        decision = machine.step(self.state, [self.fact(line) for line in lines], now, True, self.admission)
         while decision.orders:
             found += [self.order(order) for order in decision.orders]
             decision = machine.step(self.state, [], now, True, self.admission)
@@ -53,75 +65,32 @@ class Adapter:
 
     def fact(self, line: str) -> f.Fact:
         kind, *words = line.split()
-        named = dict(word.split("=", 1) for word in words if "=" in word)
-        plain = [word for word in words if "=" not in word]
-        if kind == "Stopped" and plain[1].endswith(".list"):
-            return f.ListStopped(self.node(plain[0]), int(plain[1].partition(".")[0]))
-        if kind == "Heard":
-            return f.Heard(plain[0], int(named["offset"]), named.get("value"))
-        if kind == "Judged":
-            met = {"true": True, "false": False, "error": None}[named["met"]]
-            return f.Judged(int(plain[0][1:]) - 1, int(named["offset"]), met)
-        if kind == "Listed":
-            items = tuple((key, key) for key in named["items"].split(",") if key)
-            return f.Listed(self.node(plain[0]), int(plain[1]), int(named["page"]), items, named.get("more") == "true")
-        if kind == "DocumentEdited":
-            return f.DocumentEdited(*plain)
-        if kind == "Ticked":
-            return f.Ticked(self.node(plain[0]), float(plain[1]))
-        if kind == "Raised":
-            return f.Raised(float(named["limit"]))
-        if kind in ("Published", "Asked", "Reopened"):
-            return f.KINDS[kind](*plain)
-        if kind in ("Edited", "Approved", "Rejected", "Decided"):
-            return f.KINDS[kind](plain[0], int(plain[1]), *plain[2:], **named)
-        if plain:
-            numbers = [int(number) for number in plain[1].split(".")]
-            return f.KINDS[kind](self.node(plain[0]), *numbers, *plain[2:], **self.brought(named))
-        return f.KINDS[kind]()
-
-    def brought(self, named: dict[str, Any]) -> dict[str, Any]:
-        if "published" in named:
-            pairs = [one.rsplit(":", 1) for one in named["published"].split(",")]
-            named["published"] = tuple(f.Notice(key, int(offset)) for key, offset in pairs)
+        plain: list[Any] = [word for word in words if "=" not in word]
+        named = {key: READ.get(key, str)(text) for key, equals, text in (w.partition("=") for w in words) if equals}
         if "docs" in named:
-            named["documents"] = tuple(tuple(one.rsplit(":", 1)) for one in named.pop("docs").split(","))
-        if "pending" in named:
-            named["pending"] = tuple(named["pending"].split(","))
-        return named
+            named["documents"] = named.pop("docs")
+        if kind == "Judged":
+            plain[0] = int(plain[0][1:]) - 1
+        elif kind == "Ticked":
+            plain = [self.state.find(plain[0]), float(plain[1])]
+        elif kind in ("Edited", "Approved", "Rejected", "Decided"):
+            plain[1] = int(plain[1])
+        elif len(plain) > 1 and kind not in ("Asked", "Reopened", "DocumentEdited"):
+            kind = "ListStopped" if plain[1].endswith(".list") else kind
+            numbers = plain[1].removesuffix(".list").split(".")
+            plain = [self.state.find(plain[0]), *map(int, numbers), *plain[2:]]
+        return f.KINDS[kind](*plain, **named)
 
     def order(self, order: orders.Order) -> str:
-        name = self.state.name_of
-        match order:
-            case orders.Start(node, number, attempt) | orders.Stop(node, number, attempt):
-                return f"{type(order).__name__} {name(node)} {number}.{attempt}"
-            case orders.List(node, number, page):
-                return f"List {name(node)} {number} page {page}"
-            case orders.StopList(node, number):
-                return f"Stop {name(node)} {number} list"
-            case orders.Evaluate(rule, offset):
-                return f"Evaluate r{rule + 1} {offset}"
-            case orders.Wake(node, number, attempt, what, at):
-                return f"Wake {name(node)} {number}.{attempt} {what} at {at.wall:g}"
-            case orders.Tick(node, at):
-                return f"Wake {name(node)} tick at {at.wall:g}"
-            case orders.Finish(status):
-                return f"Finish {status.name}"
-            case orders.Refuse(fact, _):
-                return f"Refuse {type(fact).__name__}"
-
-    def node(self, name: str) -> int:
-        node = self.state.find(name)
-        assert node is not None, name
-        return node
+        first = self.state.name_of(order.node) if hasattr(order, "node") else order[0]
+        return TOLD[type(order)].format(first + 1 if isinstance(order, orders.Evaluate) else first, *order[1:])
 
     def status(self, name: str) -> str:
         node = self.state.find(name)
-        row = self.state.nodes[node] if node is not None else None
-        return f"{row.status.name} {row.number}" if row else "INIT 0"
+        return "INIT 0" if node is None else f"{self.state.nodes[node].status.name} {self.state.nodes[node].number}"
 
     def why(self, name: str) -> str:
-        return why(self.state, self.node(name), self.admission)
+        return why(self.state, self.state.find(name) or 0, self.admission)
 
     def run(self) -> tuple[str, str]:
-        return Status(self.state.status).name, because(self.state)
+        return self.state.status.name, because(self.state)
