@@ -16,7 +16,7 @@ from callboard.core.facts import Admitted, Fact, decode
 from callboard.core.step import Decision, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from callboard.core.deadline import Now
     from callboard.core.run import BranchState, Mapped, Node, Run
@@ -48,14 +48,22 @@ def replay(run: Run, journal: Iterable[tuple[Sequence[str], Now, bool]]) -> None
 
 def step(run: Run, journal: Sequence[str], now: Now, drained: bool = True) -> Decision:
     """One recorded step again. Its decision is that of the first time, but for what was refused or dropped."""
-    script = Script()
-    work = Step(run, now, script)
+    work = Step(run, now, Script())
+    for _ in walk(work, journal, drained):
+        pass
+    return machine.decide(work)
+
+
+def walk(work: Step, journal: Sequence[str], drained: bool = True) -> Iterator[Fact | None]:
+    """Each fact of a recorded step, when it has been taken to its end; None for what became ready without one."""
+    script = work.admission
+    assert isinstance(script, Script)
     groups = _groups([decode(json.loads(text)) for text in journal])
     for number, (fact, picks) in enumerate(groups, 1):
         script.picks = picks
         machine.take(work, fact, drained and number == len(groups))
         assert not script.picks, (fact, script.picks)
-    return machine.decide(work)
+        yield fact
 
 
 def _groups(facts: list[Fact]) -> list[tuple[Fact | None, list[tuple[int, ...]]]]:
