@@ -8,6 +8,7 @@ database always has its bytes. What is damaged on disk is written anew by the ne
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from callboard.errors import InvalidName, NotFound, StoreDamaged, StoreError
 from callboard.store import whole
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _HEX = frozenset("0123456789abcdef")
@@ -30,6 +32,7 @@ class Content:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._durable: set[Path] = set()  # directories whose names were synced: who made one may have died before
 
     def put(self, data: bytes) -> str:
         """Keep `data`, synced; its hash. Raises StoreError when the disk is full or broken."""
@@ -58,14 +61,19 @@ class Content:
 
     def _put(self, path: Path, data: bytes) -> None:
         directory = path.parent
-        if not directory.is_dir():
-            for new in (self.root, directory):
-                new.mkdir(mode=0o700, exist_ok=True)
-            sync(self.root.parent)
-            sync(self.root)
-        if not (_holds(path, data) or whole.create(directory, path.name, data) or _holds(path, data)):
+        if directory not in self._durable or not directory.is_dir():
+            self._make(directory)
+        trusted = not _is_doubtful(directory)
+        if not trusted or not (_holds(path, data) or whole.create(directory, path.name, data) or _holds(path, data)):
             whole.replace(directory, path.name, data)
         sync(directory)
+
+    def _make(self, shard: Path) -> None:
+        for folder in (self.root, shard):
+            with _opened(folder.parent) as parent:
+                if not whole.make_folder(parent, folder.name, 0o700) and folder not in self._durable:
+                    whole.sync(parent)
+            self._durable.add(folder)
 
 
 class MemoryContent:
@@ -95,11 +103,22 @@ def checked(hash: str) -> str:
 
 def sync(directory: Path) -> None:
     """Make names in a directory durable."""
+    with _opened(directory) as descriptor:
+        whole.sync(descriptor)
+
+
+@contextmanager
+def _opened(directory: Path) -> Iterator[int]:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _is_doubtful(directory: Path) -> bool:
+    with _opened(directory) as descriptor:
+        return whole.doubtful(descriptor)
 
 
 def _holds(path: Path, data: bytes) -> bool:

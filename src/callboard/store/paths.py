@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from callboard.errors import InvalidName, NotFound
+from callboard.store import whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,17 +93,16 @@ def write_at(parent: int, name: str, data: bytes, mode: int = 0o600) -> None:
 
 def _enter(here: int, part: str, create: bool) -> int:
     try:
-        return os.open(part, _DIRECTORY, dir_fd=here)
+        below = os.open(part, _DIRECTORY, dir_fd=here)
+        if create:
+            whole.settle(here, below)
+        return below
     except FileNotFoundError as error:
         if not create:
             raise NotFound(f"no such directory: {part}") from error
     except OSError as error:
         raise _refused(part, error) from error
-    try:
-        os.mkdir(part, 0o777, dir_fd=here)
-        os.fsync(here)
-    except FileExistsError:
-        pass  # someone else made it just now
+    whole.make_folder(here, part, 0o777)  # or someone else made it just now
     try:
         return os.open(part, _DIRECTORY, dir_fd=here)
     except OSError as error:

@@ -16,7 +16,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from callboard.errors import InvalidName, NotFound, StoreError
-from callboard.store import paths
+from callboard.store import paths, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,11 +72,11 @@ def beside(root: Path, path: str, data_hash: str) -> str | None:
 def _publish(parent: int, name: str, hash: str, ours: Callable[[str], bool], read: Callable[[str], bytes]) -> str:
     for _ in range(_PATIENCE):
         seen = _look(parent, name)
-        if seen is not None and seen.hash == hash:
+        if seen is not None and seen.hash == hash and not whole.doubtful(parent):
             _clear(parent, _temporary(name, hash))
-            os.fsync(parent)
+            whole.sync(parent)
             return PUBLISHED
-        if seen is not None and not (seen.hash and ours(seen.hash)):
+        if seen is not None and seen.hash != hash and not (seen.hash and ours(seen.hash)):
             break
         if _put(parent, name, hash, seen, read):
             return PUBLISHED
@@ -87,12 +87,13 @@ def _publish(parent: int, name: str, hash: str, ours: Callable[[str], bool], rea
 def _put_beside(parent: int, name: str, hash: str, read: Callable[[str], bytes]) -> None:
     number = 1
     while True:
-        seen = _look(parent, _ours(name, number))
-        if seen is None:
-            if _put(parent, _ours(name, number), hash, None, read):
+        place = _ours(name, number)
+        seen = _look(parent, place)
+        if seen is None or (seen.hash == hash and whole.doubtful(parent)):
+            if _put(parent, place, hash, seen, read):
                 return
         elif seen.hash == hash:
-            os.fsync(parent)
+            whole.sync(parent)
             return
         else:
             number += 1
@@ -111,7 +112,7 @@ def _put(parent: int, name: str, hash: str, seen: _Seen | None, read: Callable[[
         if _stamp(parent, name) != seen.stamp:
             return False
         os.replace(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
-        os.fsync(parent)
+        whole.sync(parent)
         return True
     finally:
         _clear(parent, temporary)
@@ -129,7 +130,7 @@ def _put_new(parent: int, temporary: str, name: str) -> bool:
         if _stamp(parent, name) is not None:
             return False
         os.replace(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
-    os.fsync(parent)
+    whole.sync(parent)
     return True
 
 

@@ -4,12 +4,17 @@ The bytes go into a file that has no name (`O_TMPFILE`), which the kernel takes 
 gives it its name, and a link never replaces anything. Only to replace a file, and where a file system has no such
 files, are the bytes written beside their place and renamed. Always writing beside was tried first: the names have
 to be random, because several processes may write the same content, and each kill left one that nobody cleared.
+
+A sync that has failed is not asked again: the kernel calls the pages clean that it could not write, and the next
+sync says yes to them. Bytes are written into a new file then, and a directory whose sync has failed is remembered
+as `doubtful`, so that whoever finds his file in it puts it there anew.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
@@ -18,6 +23,37 @@ if TYPE_CHECKING:
 
 _NO_SUCH_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.ENOSYS)
 _NO_SUCH_LINKS = (errno.EPERM, errno.ENOENT, errno.EXDEV, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
+_doubtful: set[tuple[int, int]] = set()
+_settled: set[tuple[int, int]] = set()
+
+
+def sync(directory: int) -> None:
+    """Make the names in an open directory durable. Raises OSError; the directory is doubtful then."""
+    try:
+        os.fsync(directory)
+    except OSError:
+        _doubtful.add(_identity(directory))
+        raise
+
+
+def doubtful(directory: int) -> bool:
+    """Whether a sync of this directory has failed in this process: a name in it is durable once it is made anew."""
+    return bool(_doubtful) and _identity(directory) in _doubtful
+
+
+def make_folder(directory: int, name: str, mode: int) -> bool:
+    """Make a directory, its name durable; False when something has that name. Raises OSError: then it is not there."""
+    try:
+        os.mkdir(name, mode, dir_fd=directory)
+    except FileExistsError:
+        return False
+    try:
+        sync(directory)
+    except OSError:
+        with suppress(OSError):  # so that it is made anew, and not found and trusted
+            os.rmdir(name, dir_fd=directory)
+        raise
+    return True
 
 
 def create(directory: Path, name: str, data: bytes, *, synced: bool = True) -> bool:
@@ -52,6 +88,19 @@ def replace(directory: Path, name: str, data: bytes, *, synced: bool = True) -> 
         _rename(place, name, data, synced)
     finally:
         os.close(place)
+
+
+def settle(directory: int, folder: int) -> None:
+    """Make the name of `folder` in `directory` durable, once: whoever made it may have died before he could."""
+    identity = _identity(folder)
+    if identity not in _settled:
+        sync(directory)
+        _settled.add(identity)
+
+
+def _identity(file: int) -> tuple[int, int]:
+    status = os.fstat(file)
+    return status.st_dev, status.st_ino
 
 
 def _nameless(place: int) -> int | None:

@@ -4,6 +4,12 @@ It keeps these rules: WAL with `synchronous=FULL`, never less; the writers' lock
 nobody ever sees "database is locked"; no vendor's error leaves this room; a forked child is told so instead of
 corrupting its parent's file. Readers are separate connections, so a page for a person never waits for a commit
 nor delays one.
+
+After an I/O error the log may hold a commit that nobody was told of, and whose pages the kernel calls clean though
+they never reached the disk: recovered by a later process it would be believed, and what is recorded behind it lost
+with the next power cut. So before anything else is written the log is emptied through the connection that knows
+how much of it is true, and another connection takes over. To close and open the file instead would be that
+recovery.
 """
 
 from __future__ import annotations
@@ -11,7 +17,7 @@ from __future__ import annotations
 import ctypes
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -57,6 +63,7 @@ class Database:
         self._lock: WriteLock | None = None
         self._writer: apsw.Connection | None = None
         self._watcher: apsw.Connection | None = None
+        self._doubtful = False  # the disk failed: the log is to be begun anew
         try:
             self._open_to_read() if readonly else self._open_to_write()
         except (apsw.Error, UnicodeDecodeError, OSError) as error:
@@ -111,6 +118,8 @@ class Database:
         """The connection that writes; only under `lock`."""
         if self._writer is None:
             raise StoreError(f"{self.path} is closed")
+        if self._doubtful:
+            self._begin_anew()
         return self._writer
 
     @contextmanager
@@ -126,8 +135,13 @@ class Database:
                 if writer.in_transaction:
                     writer.execute("ROLLBACK")
                 if isinstance(error, apsw.Error | UnicodeError):
-                    raise translated(error, self.path) from error
+                    raise self.failed(error) from error
                 raise
+
+    def failed(self, error: BaseException) -> CallboardError:
+        """`translated`, of a write; after an I/O error the next one begins on a new connection."""
+        self._doubtful |= isinstance(error, apsw.IOError)
+        return translated(error, self.path)
 
     def checkpoint(self) -> None:
         """Copy the log back into the file, if nobody is in the way: for when there is nothing else to do."""
@@ -139,7 +153,7 @@ class Database:
         except apsw.BusyError:
             pass
         except apsw.Error as error:
-            raise translated(error, self.path) from error
+            raise self.failed(error) from error
         finally:
             lock.__exit__()
 
@@ -181,6 +195,7 @@ class Database:
     def _open_to_read(self) -> None:
         if not self.path.exists():
             raise StoreError(f"there is no {self.path}")
+        self._sync_log()
         reader = self._reader()
         self._idle.append(reader)
         have, known = schema.version(reader), len(schema.MIGRATIONS)
@@ -191,17 +206,45 @@ class Database:
     def _open_to_write(self) -> None:
         folder = self.path.parent
         for directory in (folder, folder / "run"):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_way(directory)
         self._lock = WriteLock(folder / "run" / f"{self.path.name}.lock")
         with self._lock:
             _create(self.path)
-            self._writer = writer = self._connect(apsw.SQLITE_OPEN_READWRITE)
-            schema.version(writer)
-            writer.execute("PRAGMA journal_mode = WAL").fetchall()
-            writer.file_control("main", apsw.SQLITE_FCNTL_PERSIST_WAL, _PERSIST)
+            self._sync_log()
+            self._writer = writer = self._connect_to_write()
+            if not schema.version(writer):
+                _sync_way(self.path)
             schema.upgrade(writer, schema.MIGRATIONS, time.time(), self._backup_before_upgrade)
             self._grow()
-            writer.execute(q.VIEW)
+
+    def _connect_to_write(self) -> apsw.Connection:
+        writer = self._connect(apsw.SQLITE_OPEN_READWRITE)
+        schema.version(writer)
+        writer.execute("PRAGMA journal_mode = WAL").fetchall()
+        writer.file_control("main", apsw.SQLITE_FCNTL_PERSIST_WAL, _PERSIST)
+        writer.execute(q.VIEW)
+        return writer
+
+    def _begin_anew(self) -> None:
+        """Empty the log and write through a new connection from now on. Raises StoreError while the disk fails."""
+        old = self._writer
+        assert old is not None
+        try:
+            old.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._writer = self._connect_to_write()
+            self._doubtful = False
+            old.close()
+            self._grow()
+        except apsw.FullError:
+            pass  # the log grows as it is written to
+        except apsw.Error as error:
+            self._doubtful = True
+            raise StoreError(f"the disk fails: nothing is recorded before it is well again ({error})") from error
+
+    def _sync_log(self) -> None:
+        """What is about to be recovered may be the last words of a process that was killed before they were durable."""
+        with suppress(FileNotFoundError):
+            _sync_file(Path(f"{self.path}-wal"))
 
     def _connect(self, flags: int) -> apsw.Connection:
         connection = apsw.Connection(str(self.path), flags=flags, vfs=self._vfs)
@@ -217,9 +260,8 @@ class Database:
         log = Path(f"{self.path}-wal")
         if log.exists() and log.stat().st_size >= GROWN:
             return
-        self.writer.execute(
-            f"BEGIN; CREATE TABLE grown (b); INSERT INTO grown VALUES (zeroblob({GROWN})); DROP TABLE grown; COMMIT"
-        )
+        with self.writer as writer:
+            writer.execute(f"CREATE TABLE grown (b); INSERT INTO grown VALUES (zeroblob({GROWN})); DROP TABLE grown")
         self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
 
     def _backup_before_upgrade(self, version: int) -> None:
@@ -227,11 +269,11 @@ class Database:
         self._backup(self.path.parent / "backups" / f"{self.path.stem}-schema{version}-{stamp}.db")
 
     def _backup(self, to: Path) -> None:
-        to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_way(to.parent)
         temporary = to.with_name(f".{to.name}.tmp")
         temporary.unlink(missing_ok=True)
         _create(temporary)
-        copy, source = apsw.Connection(str(temporary)), self._writer or self._reader()
+        copy, source = apsw.Connection(str(temporary), vfs=self._vfs), self._writer or self._reader()
         try:
             with copy.backup("main", source, "main") as backup:
                 while not backup.done:
@@ -300,8 +342,22 @@ def _create(path: Path) -> None:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
-        return
+        pass
+
+
+def _make_way(folder: Path) -> None:
+    """Make a directory and those above it that are missing, and their names durable."""
+    if not folder.is_dir():
+        _make_way(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        sync(folder.parent)
+
+
+def _sync_way(path: Path) -> None:
+    """Make durable that a file is there: whoever made it, or its directory, may have died before he could."""
     sync(path.parent)
+    with suppress(PermissionError):  # a directory that we may pass but not read
+        sync(path.parent.parent)
 
 
 def _sync_file(path: Path) -> None:

@@ -23,7 +23,6 @@ from callboard.store.content import Content
 from callboard.store.packing import unpack
 from callboard.store.sql import batch as batches
 from callboard.store.sql import queries as q
-from callboard.store.sql.database import translated
 from callboard.store.sql.reading import Reading, run_row
 from callboard.store.sql.records import RecordTable
 from callboard.text.names import identifier, title
@@ -202,7 +201,7 @@ class SQLiteStore(Reading, RecordTable):
             return StoreError("an outcome or a state is nested too deeply to be recorded (1,000 levels)")
         if "outcome.id" in text:
             return Conflict(f"recorded already, and written once: {self._doubled(writes)}")
-        return translated(error, self.path)
+        return self.failed(error)
 
     def _lost(self, fences: Mapping[int, int]) -> tuple[int, ...]:
         kept = {row[0] for row in self.writer.execute(q.HELD_FENCES, (_encode(fences),))}

@@ -1,0 +1,152 @@
+"""Power cuts: whatever part of what was not synced is left, nothing that was acknowledged is lost.
+
+A real store plays the show of `battery_show` on a watched directory. Its power is cut a thousand times, anywhere:
+each time the disk is rebuilt as it may then be, opened by a real store, and read to the last row. The same is
+done with `synchronous=NORMAL`, where it must find what is lost, or the test finds nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+from bisect import bisect_right
+from random import Random
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+from battery_show import (
+    Step,
+    dump,
+    fast_folder,
+    open_store,
+    recover,
+    start,
+    steps,
+    verify,
+    whole_or_not_at_all,
+)
+
+from callboard.store.sql import database
+from callboard.testing.disk.calls import watched
+from callboard.testing.disk.image import Image, images, whole
+from callboard.testing.disk.log import Log
+from callboard.testing.disk.vfs import DiskVfs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+IMAGES = 250  # for each of four seeds
+
+
+class Played(NamedTuple):
+    """A show that was played: where in the log each step began and was acknowledged, and what was recorded then.
+
+    `dumps[n]` is the content after the first n steps.
+    """
+
+    log: Log
+    show: Sequence[Step]
+    begun: Sequence[int]
+    acknowledged: Sequence[int]
+    dumps: Sequence[str]
+
+
+class Loss(Exception):
+    """Something that was acknowledged is not there."""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with fast_folder() as folder:
+        yield folder
+
+
+def play(folder: Path, name: str, checkpoint_pages: int = 1000) -> Played:
+    root = start(folder / "disk")
+    log, show = Log(root), steps()
+    vfs = DiskVfs(log, name)
+    begun, acknowledged, dumps = list[int](), list[int](), list[str]()
+    with watched(log):
+        store = open_store(root, name)
+        store.writer.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_pages}")
+        dumps.append(dump(store))
+        for step in show:
+            begun.append(len(log.ops))
+            step.act(store, root)
+            acknowledged.append(len(log.ops))
+            dumps.append(dump(store))
+        store.close()
+    vfs.unregister()
+    return Played(log, show, begun, acknowledged, dumps)
+
+
+def cuts(played: Played, count: int, seed: str) -> list[int]:
+    """Half of them right behind an acknowledgement, where most is to be lost; the others anywhere."""
+    random = Random(seed)
+    places = [random.choice(played.acknowledged) for _ in range(count // 2)]
+    return places + [random.randint(played.log.begun, len(played.log.ops)) for _ in range(count - count // 2)]
+
+
+def examine(played: Played, image: Image, root: Path, random: Random) -> None:
+    """Open what is left and hold it against what was said. Raises Loss; anything else is worse."""
+    begun, done = bisect_right(played.begun, image.cut), bisect_right(played.acknowledged, image.cut)
+    whole_or_not_at_all(root)
+    if random.random() < 0.5 and (root / ".callboard").exists():
+        (root / ".callboard" / "callboard.db-shm").write_bytes(random.randbytes(32768))
+    try:
+        store = open_store(root)
+    except OSError as error:
+        raise AssertionError(f"{image.seed} cannot be opened") from error
+    try:
+        verify(store)
+        found = dump(store)
+        assert found in played.dumps[: begun + 1], f"{image.seed}: a content that never was"
+        if found not in played.dumps[done : begun + 1]:
+            raise Loss(f"{image.seed}: {played.show[done - 1].name} was acknowledged")
+        for step in played.show[:done]:
+            if step.holds is not None and not step.holds(store, root):
+                raise Loss(f"{image.seed}: {step.name} was acknowledged")
+        recover(store, root)
+    finally:
+        store.close()
+
+
+def lost(played: Played, folder: Path, count: int, seed: str) -> list[str]:
+    """What is missing of what was acknowledged, for each image of which something is."""
+    random, missing = Random(seed), list[str]()
+    for image in images(played.log, cuts(played, count, seed), seed=seed):
+        root = image.write(folder / "image")
+        try:
+            examine(played, image, root, random)
+        except Loss as loss:
+            missing.append(str(loss))
+        except Exception as error:
+            raise AssertionError(f"image {image.seed}") from error
+        shutil.rmtree(root)
+    return missing
+
+
+def test_the_log_misses_nothing(folder: Path) -> None:
+    played = play(folder, "power-whole")
+    root = played.log.root
+    there = {
+        str(path.relative_to(root)): None if path.is_dir() else path.read_bytes()
+        for path in root.rglob("*")
+        if not path.name.endswith("-shm")
+    }
+    assert whole(played.log) == there
+
+
+@pytest.mark.parametrize("seed", ["one", "two", "three", "four"])
+def test_a_power_cut_loses_nothing_that_was_acknowledged(folder: Path, seed: str) -> None:
+    played = play(folder, f"power-{seed}", {"one": 1000, "two": 1, "three": 20, "four": 60}[seed])
+    print(f"seed {seed}: {IMAGES} images of {len(played.log.ops)} operations")
+    assert lost(played, folder, IMAGES, seed) == []
+
+
+def test_it_would_be_found_if_commits_were_not_synced(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_SETTINGS", database._SETTINGS.replace("FULL", "NORMAL"))
+    played = play(folder, "power-normal", 60)
+    missing = lost(played, folder, IMAGES, "normal")
+    print(f"with NORMAL {len(missing)} of {IMAGES} images had lost something")
+    assert len(missing) > IMAGES // 10
