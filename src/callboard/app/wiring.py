@@ -52,6 +52,7 @@ class House:
         self.clock = SystemClock()
         self.registry = REGISTRY
         self.pid = os.getpid()
+        self._backends: list[Backend] = []
 
     # ── for commands and views ──────────────────────────────────────────────────────────────────────────
 
@@ -129,7 +130,11 @@ class House:
         )
 
     async def hang_up(self) -> None:
-        """Close the connections to providers, on the loop that used them. More may be opened later."""
+        """End the children and close the connections to providers, on the loop that used them. More may be opened
+        later."""
+        backends, self._backends = self._backends, []
+        for backend in backends:
+            await backend.close()
         if "gateway" in self.__dict__:
             await self.gateway.close()
 
@@ -156,23 +161,34 @@ class House:
         ]
         return {executor.kind: executor for executor in found}
 
+    @cached_property
+    def functions(self) -> Any:
+        """User functions in this very process: `app.stage.own`."""
+        return load("app.stage.own", "OwnFunctions")(self.registry)
+
     def engine(self, report: Callable[[str, str], None] = lambda state, why: None) -> Engine:
         """An engine of its own over this project's store. Start it on a running loop."""
         link = _Link(self)
+        backend = _backend(self, link)
+        self._backends.append(backend)
         engine: Engine = load("engine.engine", "Engine")(
             self.store,
-            _backend(self, link),
+            backend,
             self.clock,
             new_owner(),
             capacity=CAPACITY,
             put_document=_Shelf(self, report).put,
             folder=self.project.bells if self.project is not None else None,
             project=self.name,
-            inside=_is_inside if self.inside else lambda task: False,
+            inside=self._is_inside,
             report=report,
         )
         link.engine = engine
         return engine
+
+    def _is_inside(self, task: Task) -> bool:
+        """Whether a task runs in this process because it calls a function that is known here."""
+        return self.inside and task.executor == "function" and self.functions.can(task.inputs) is None
 
 
 def open_house(
@@ -265,9 +281,8 @@ def _backend(house: House, link: _Link) -> Backend:
     lister = load("executors.lister", "Lister")(files)
     chain = load("executors.chain", "chain")
     executors = dict(house.executors)
-    functions = _functions(house)
-    if functions is not None:
-        executors["function"] = functions
+    if house.inside:
+        executors["function"] = house.functions
     middleware = [
         load("executors.middleware.collect", "collect"),
         load("executors.middleware.template", "template"),
@@ -280,14 +295,15 @@ def _backend(house: House, link: _Link) -> Backend:
     def can(kind: str, inputs: Mapping[str, Json]) -> str | None:
         if kind not in executors:
             return f"there is no executor of kind {kind!r}"
-        return functions.can(inputs) if kind == "function" and functions is not None else None
+        return house.functions.can(inputs) if kind == "function" else None
 
     inline = load("backends.inline", "Inline")(
-        chain(middleware, load("executors.chain", "perform")(executors)), contexts, lister=lister, can=can
+        chain(middleware, load("executors.chain", "perform")(executors)),
+        contexts,
+        lister=lister,
+        can=can,
+        close=house.functions.close if house.inside else lambda: None,
     )
-    if functions is not None:
-        backend: Backend = inline
-        return backend
     children = load("backends.children", "Children")(
         load("backends.child", "Settings")(str(house.root), _child_environment(os.environ)),
         wrap=lambda last: chain(middleware, last),
@@ -297,27 +313,9 @@ def _backend(house: House, link: _Link) -> Backend:
         count=CHILDREN,
         width=CALLS,
     )
-    routed: Backend = load("backends.routes", "Routes")(inline, {"function": children})
+    functions = load("backends.routes", "Whoever")(inline, children) if house.inside else children
+    routed: Backend = load("backends.routes", "Routes")(inline, {"function": functions})
     return routed
-
-
-def _functions(house: House) -> Any:
-    """The executor of user functions in this process; None when children carry them."""
-    if not house.inside:
-        return None
-    threads = load("backends.threads", "Threads")()
-    loop = load("backends.loops", "LoopThread")()
-    other = load("backends.loops", "OtherLoop")
-
-    async def on_loop(coroutine: Any) -> Any:
-        return await other(loop.loop)(coroutine)
-
-    return load("executors.function", "Functions")(house.registry, off_loop=threads, on_loop=on_loop)
-
-
-def _is_inside(task: Task) -> bool:
-    """Whether a task of the façade runs in the engine's own process."""
-    return task.executor == "function"
 
 
 def _child_environment(environ: Mapping[str, str]) -> dict[str, str]:

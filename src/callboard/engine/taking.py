@@ -105,6 +105,7 @@ class Taking:
         held = Held(taken.rows.run, taken.fence)
         self._leaving.pop(number, None)
         self.wanted.discard(number)
+        self.refused.pop(number, None)
         self._parts.runs[number] = held
         self._parts.keeper.hold(number, taken.fence)
         self._install(held, taken, new=True)

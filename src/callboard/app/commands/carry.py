@@ -16,7 +16,7 @@ from callboard.core.status import ENDED, Status
 from callboard.errors import Conflict, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from callboard.app.wiring import House
     from callboard.core.facts import Fact
@@ -96,13 +96,22 @@ class Carrier:
     async def carry(self, runs: Sequence[int], stop: Stop) -> dict[int, Left]:
         """How each run was left: ended, waiting, or interrupted because `stop` was pulled."""
         waits = {run: self._wait(run) for run in runs}
-        ours = await self.engine.submit(*runs)
-        for run in runs:
-            if run not in ours and not waits[run].done():
-                self._not_ours(run, waits[run])
-            self._look(run)
-        stop.tell(lambda: _interrupt(waits.values()))
-        return {run: await wait for run, wait in waits.items()}
+        try:
+            ours = await self.engine.submit(*runs)
+            for run in runs:
+                if run not in ours and not waits[run].done():
+                    self._not_ours(run, waits[run])
+                self._look(run)
+            stop.tell(lambda: _interrupt(waits.values()))
+            return {run: await wait for run, wait in waits.items()}
+        finally:
+            self._forget(waits)
+
+    def _forget(self, waits: Mapping[int, asyncio.Future[Left]]) -> None:
+        for run, wait in waits.items():
+            others = [one for one in self._waits.pop(run, ()) if one is not wait]
+            if others:
+                self._waits[run] = others
 
     def _wait(self, run: int) -> asyncio.Future[Left]:
         future: asyncio.Future[Left] = asyncio.get_running_loop().create_future()

@@ -1,58 +1,82 @@
 """`callboard.run(...)` and `await callboard.arun(...)`: the machine behind a function call.
 
 One engine thread with its own loop for each process and project, started when it is first needed. Whoever calls
-posts and waits; the functions of a script run in threads of its process, its coroutines on the loop that awaits
-us. The library installs no signal handler: KeyboardInterrupt in the wait asks for an orderly halt, a second one
-leaves at once. A forked child gets a clear error instead of its parent's connections.
+posts and waits: everything that touches the store, the recording of the run too, happens on the engine's side, so a
+Ctrl-C finds the caller waiting and nothing half done. The library installs no signal handler: KeyboardInterrupt in
+the wait asks for an orderly halt of this one run, a second one leaves at once. When `run` returns, nothing of its
+run goes on in this process: what waits for a person is let go, and anybody may take it up.
+
+At the end of the interpreter runs that other threads wait for may end; all others are halted in good order. That
+has to happen before `concurrent.futures` refuses work, which is before `atexit`. A forked child gets a clear error
+instead of its parent's connections.
 """
 
 from __future__ import annotations
 
 import asyncio
 import atexit
-import concurrent.futures
-import functools
-import inspect
+import concurrent.futures.thread  # noqa: TC003  it has to be there before us, see `_at_end`
 import os
 import threading
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from callboard.app import project as projects
 from callboard.app.commands.carry import Carrier, Left, Stop
-from callboard.app.commands.playing import tell_production
+from callboard.app.commands.playing import promise, tell_production, tell_rest
 from callboard.app.commands.submit import submit_functions, submit_pipeline
 from callboard.app.settings import from_environment
 from callboard.app.stage.functions import FunctionPlan, FunctionTask, plan
 from callboard.app.views import run as views
 from callboard.app.views.runs import summary
-from callboard.app.wiring import House, open_house
-from callboard.backends.loops import OtherLoop
-from callboard.core.status import FAILED, STOPPED, SUCCESS, Status
+from callboard.app.wiring import open_house
+from callboard.core.facts import Continued
+from callboard.core.status import ENDED, FAILED, RUNNING, STOPPED
 from callboard.errors import ForkedProcess, RunCancelled, RunFailed, RunInterrupted, UsageError
+from callboard.text.strict import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
+    from callboard.app.settings import Settings
+    from callboard.app.wiring import House
     from callboard.core.run import Run
     from callboard.ports import RunRow
 
-Flow = "FunctionPlan | FunctionTask | Callable[..., Any] | str | os.PathLike[str]"
+#: What `run` takes: the path of a pipeline file, a plan, one task, or a function.
+Flow: TypeAlias = "str | os.PathLike[str] | FunctionPlan | FunctionTask | Callable[..., Any]"
+
+_PATIENCE = 10.0  # seconds that runs have to halt at the end of the interpreter
 
 
 class Result:
-    """How a run ended. `value` is that of its last task; `result["task"]` the value of any task.
+    """How a run was left. What is asked of it is read from the project then.
 
-    `id` names the run on the command line, `status` is success, failed, stopped or running (it waits for somebody,
-    `because` says for whom); `partly` says that something that was not critical failed.
+    id       the run's name on the command line, and what `run(..., id=…)` takes
+    status   "success", or "running" when the run waits for somebody; then `because` says for whom or what
+    value    what the last task returned; a dict by name when several tasks are last
+    partly   something that was not critical failed
+    cost     US dollars; None when nobody knows
     """
 
     def __init__(self, house: House, row: RunRow, left: Left) -> None:
         self._house, self.id, self.number = house, row.id, row.number
-        self.status = left.status.name.lower()
-        self.because = left.because
+        self.status, self.because = left.status.name.lower(), left.because
 
     def __repr__(self) -> str:
         return f"<Result of {self.id}: {self.status}{', ' + self.because if self.because else ''}>"
+
+    def __getitem__(self, name: str) -> Any:
+        """What a task returned: a list of `{"key", "value"}` of one that maps, the value of one item under `task/key`.
+
+        None for what was skipped or has not ended. Raises KeyError when the run has no such task or item.
+        """
+        run = self._run()
+        node = run.find(name)
+        if node is None:
+            raise KeyError(name)
+        return views.value(self._house.store, run, run.nodes[node])
 
     @property
     def value(self) -> Any:
@@ -60,37 +84,28 @@ class Result:
 
     @property
     def partly(self) -> bool:
-        run = self._run()
-        return self.status == "success" and any(row.status is FAILED for row in run.nodes)
-
-    def __getitem__(self, task: str) -> Any:
-        """The value of a task or item (`task/key`). Raises KeyError when the run has no such task."""
-        run = self._run()
-        node = run.find(task)
-        if node is None:
-            raise KeyError(task)
-        return views.value(self._house.store, run, run.nodes[node])
+        return self.status == "success" and any(row.status is FAILED for row in self._run().nodes)
 
     @property
     def cost(self) -> float | None:
-        """US dollars."""
         cost: float | None = summary(self._house.store, self._row())["cost"]
         return cost
 
     def tasks(self) -> dict[str, str]:
-        """Status by task name."""
+        """Status by the name of the task."""
         run = self._run()
         return {row.task.name: row.status.name.lower() for row in run.nodes[: len(run.plan.tasks)]}
 
     def _row(self) -> RunRow:
-        return self._house.find_run(self.id)
+        row: RunRow = self._house.store.find_run(self.id)
+        return row
 
     def _run(self) -> Run:
         return views.in_memory(self._house.store, self._row())
 
 
 def run(
-    flow: Any,
+    flow: Flow,
     input: str | None = None,
     *,
     name: str | None = None,
@@ -100,21 +115,30 @@ def run(
     model: str | None = None,
     params: Mapping[str, Any] | None = None,
 ) -> Result:
-    """Carry a flow out and wait: a pipeline file, a `plan(...)` of functions, or one function.
+    """Carry a flow out and wait for it.
 
-    Everything is recorded in the project around the current directory (made if there is none), or nowhere with
-    `store="memory"`. With an `id` that is known the same run goes on. Raises RunFailed, RunCancelled, RunInterrupted
-    (resume it with the same call and its `id`), UsageError; on the engine's own thread or inside a running loop use
-    `await callboard.arun(...)`.
+    flow      the path of a pipeline file, a `plan(...)` of functions, a `task(...)`, or one function
+    input     the text the first step gets
+    id        a name of your own; when it is known already, that run goes on (or is looked at, when it has ended)
+    project   a directory; else the one around the current directory, which becomes one if there is none
+    store     "memory" records nothing on disk
+    model     of every step; "offline" needs no network and no key
+    params    `vars` of a pipeline; JSON
+
+    Sync functions run in threads of this process, coroutine functions on a loop of their own; with a loop of yours,
+    use `arun`. In a notebook it blocks its cell and nothing else. Ctrl-C halts the run in good order and raises
+    KeyboardInterrupt; what is recorded stays so, and the same call with the run's `id` goes on. Raises RunFailed with
+    what a function raised as its cause, RunCancelled, RunInterrupted (halted by somebody else), UsageError, NotFound,
+    Conflict when another process carries it out, ForkedProcess.
     """
     stage = _stage(project, store, model)
-    stage.refuse_own_thread()
-    future = stage.post(flow, input, name, id, params, loop=None)
-    return _result(stage, *_wait(stage, future))
+    stage.refuse_own_threads()
+    play = Play(flow, input, name, id, params, None, threading.current_thread(), Stop())
+    return _wait(stage, play, stage.post(play)).result()
 
 
 async def arun(
-    flow: Any,
+    flow: Flow,
     input: str | None = None,
     *,
     name: str | None = None,
@@ -124,165 +148,303 @@ async def arun(
     model: str | None = None,
     params: Mapping[str, Any] | None = None,
 ) -> Result:
-    """As `run`, awaited: coroutine functions run on the loop that awaits. Cancelling it interrupts the run."""
+    """As `run`, awaited; coroutine functions run on the loop that awaits.
+
+    Cancelling it, by a timeout too, halts the run in good order first, then CancelledError goes on.
+    """
     stage = _stage(project, store, model)
-    future = stage.post(flow, input, name, id, params, loop=asyncio.get_running_loop())
+    loop = asyncio.get_running_loop()
+    play = Play(flow, input, name, id, params, loop, threading.current_thread(), Stop())
+    waiting = asyncio.wrap_future(stage.post(play))
     try:
-        row, left = await asyncio.shield(asyncio.wrap_future(future))
+        played = await asyncio.shield(waiting)
     except asyncio.CancelledError:
-        stage.interrupt(future)
+        stage.interrupt(play)
+        await asyncio.wait([waiting])
+        if not waiting.cancelled():
+            waiting.exception()  # looked at, so that nobody complains of an error nobody saw
         raise
-    return _result(stage, row, left)
+    return played.result()
 
 
-def _result(stage: Stage, row: RunRow, left: Left) -> Result:
-    result = Result(stage.house, row, left)
-    if left.status is SUCCESS or (left.status is Status.RUNNING and left.because != "interrupted"):
-        return result
-    if left.status is STOPPED:
-        raise RunCancelled(f"run {row.id} was stopped", run=row.id)
-    if left.status is FAILED:
-        raise RunFailed(f"run {row.id} failed: {_failures(stage.house, row)}", run=row.id)
-    raise RunInterrupted(f"run {row.id} was interrupted; go on with the same call and id={row.id!r}", run=row.id)
+class Play(NamedTuple):
+    """One call of `run` or `arun`: what it asks for, the loop and the thread that wait, the cord that halts it."""
+
+    flow: Flow
+    input: str | None
+    name: str | None
+    id: str | None
+    params: Mapping[str, Any] | None
+    loop: asyncio.AbstractEventLoop | None
+    thread: threading.Thread
+    stop: Stop
+
+    def record(self, house: House) -> tuple[RunRow, Mapping[str, Callable[..., Any]]]:
+        """The run, recorded (or known), and its functions by task. Mistakes of the caller are found here."""
+        flow: Any = self.flow
+        encode(dict(self.params or {}))
+        if isinstance(flow, str | os.PathLike):
+            row = submit_pipeline(house, Path(flow), self.input, name=self.name, id=self.id, vars=self.params)
+            return row, {}
+        made = plan(flow) if isinstance(flow, FunctionTask) or callable(flow) else flow
+        if not isinstance(made, FunctionPlan):
+            raise UsageError(f"callboard.run takes a pipeline file, a plan or a function, not {type(flow).__name__}")
+        row = submit_functions(house, made.plan, made.calls, self.input, name=self.name, id=self.id, params=self.params)
+        return row, {task.name: call for task, call in zip(made.plan.tasks, made.calls, strict=True)}
 
 
-def _failures(house: House, row: RunRow) -> str:
-    run = views.in_memory(house.store, house.store.find_run(row.id))
-    tasks = [node for node in run.nodes[: len(run.plan.tasks)] if node.status is FAILED]
-    return "; ".join(f"{node.task.name}: {node.reason}" for node in tasks) or "nothing succeeded"
+class Played(NamedTuple):
+    """A run as its call has left it; `errors` are what its functions raised, by task."""
+
+    house: House
+    row: RunRow
+    left: Left
+    errors: Mapping[str, BaseException]
+
+    def result(self) -> Result:
+        """Raises RunFailed, RunCancelled, RunInterrupted."""
+        status, run = self.left.status, self.row.id
+        if status is FAILED:
+            reasons = self._failed()
+            why = "; ".join(f"{name}: {reason.removeprefix(name + ': ')}" for name, reason in reasons.items())
+            cause = next(
+                (self.errors[task] for name in reasons if (task := name.partition("/")[0]) in self.errors), None
+            )
+            raise RunFailed(f"run {run} failed: {why or 'nothing succeeded'}", run=run) from cause
+        if status is STOPPED:
+            raise RunCancelled(f"run {run} was stopped", run=run)
+        if self.is_interrupted:
+            raise self.interrupted()
+        return Result(self.house, self.row, self.left)
+
+    @property
+    def is_interrupted(self) -> bool:
+        return self.left.status not in ENDED and self.left.because == "interrupted"
+
+    def interrupted(self) -> RunInterrupted:
+        run = self.row.id
+        return RunInterrupted(f"run {run} was interrupted; go on with the same call and id={run!r}", run=run)
+
+    def _failed(self) -> dict[str, str]:
+        """Reasons by name: of the items of a task that maps, where they tell more."""
+        run = views.in_memory(self.house.store, self.house.store.find_run(self.row.id))
+        failed = [row for row in run.nodes if row.status is FAILED]
+        mapped = {row.parent for row in failed}
+        return {run.name_of(row.id): row.reason for row in failed if row.id not in mapped}
 
 
-def _wait(stage: Stage, future: concurrent.futures.Future[tuple[RunRow, Left]]) -> tuple[RunRow, Left]:
+def _wait(stage: Stage, play: Play, future: concurrent.futures.Future[Played]) -> Played:
     try:
         return future.result()
     except KeyboardInterrupt:
-        stage.interrupt(future)
+        stage.interrupt(play)
         try:
-            return future.result()
+            played = future.result()
         except KeyboardInterrupt:
             os._exit(130)
+        except RunInterrupted as error:
+            raise KeyboardInterrupt(str(error)) from None
+        if played.is_interrupted:
+            raise KeyboardInterrupt(str(played.interrupted())) from None
+        raise
 
 
-# ── the engine thread ───────────────────────────────────────────────────────────────────────────────────
+# ── the engine thread ───────────────────────────────────────────────────────────────────────────────────────
 
 
 class Stage:
-    """The engine thread of one project in this process."""
+    """The engine thread of one project in this process. `post`, `interrupt` and `close` belong to other threads,
+    everything with an underscore to its own."""
 
-    def __init__(self, house: House) -> None:
-        self.house, self.pid = house, os.getpid()
+    def __init__(self, root: Path | None, settings: Settings) -> None:
+        self.root, self.settings, self.pid = root, settings, os.getpid()
+        self._house: House | None = None
         self._carrier: Carrier | None = None
+        self._plays: list[Play] = []
+        self._quiet = asyncio.Event()
+        self._turns: dict[int, list[asyncio.Future[None]]] = {}
         self._loop = asyncio.new_event_loop()
-        self._stops: dict[concurrent.futures.Future[Any], Stop] = {}
-        self._thread = threading.Thread(target=self._run, name="callboard engine", daemon=True)
+        self._opening = asyncio.Lock()
+        self._thread = threading.Thread(target=self._serve, name="callboard engine", daemon=True)
         self._thread.start()
 
-    def _run(self) -> None:
+    def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
+        self._loop.close()
 
-    def refuse_own_thread(self) -> None:
-        if threading.current_thread() is self._thread:
-            raise UsageError("callboard.run would wait for itself on the engine's own thread; use await callboard.arun")
+    # ── for those who wait ──────────────────────────────────────────────────────────────────────────────
 
-    def post(
-        self,
-        flow: Any,
-        input: str | None,
-        name: str | None,
-        id: str | None,
-        params: Mapping[str, Any] | None,
-        *,
-        loop: asyncio.AbstractEventLoop | None,
-    ) -> concurrent.futures.Future[tuple[RunRow, Left]]:
-        """Record the run here, so that mistakes are told here; carry it out there."""
-        if self.pid != os.getpid():
-            raise ForkedProcess("this process was forked from one that has the project open; start it with spawn")
-        row = self._submit(flow, input, name, id, params, loop)
-        stop = Stop()
-        future = asyncio.run_coroutine_threadsafe(self._carried(row, stop), self._loop)
-        self._stops[future] = stop
-        future.add_done_callback(lambda done: self._stops.pop(done, None))
-        return future
+    def post(self, play: Play) -> concurrent.futures.Future[Played]:
+        return asyncio.run_coroutine_threadsafe(self._play(play), self._loop)
 
-    def _submit(
-        self,
-        flow: Any,
-        input: str | None,
-        name: str | None,
-        id: str | None,
-        params: Mapping[str, Any] | None,
-        loop: asyncio.AbstractEventLoop | None,
-    ) -> RunRow:
-        if isinstance(flow, str | os.PathLike):
-            return submit_pipeline(self.house, Path(flow), input, name=name, id=id, vars=params)
-        flow = plan(flow) if isinstance(flow, FunctionTask) or callable(flow) else flow
-        if not isinstance(flow, FunctionPlan):
-            raise UsageError(f"callboard.run takes a pipeline file, a plan or a function, not {type(flow).__name__}")
-        calls = [_on(loop, call) for call in flow.calls]
-        return submit_functions(self.house, flow.plan, calls, input, name=name, id=id, params=params)
+    def interrupt(self, play: Play) -> None:
+        with suppress(RuntimeError):  # it is closed: everything was interrupted
+            self._loop.call_soon_threadsafe(play.stop.pull)
 
-    async def _carried(self, row: RunRow, stop: Stop) -> tuple[RunRow, Left]:
-        return row, await self._carry(row.number, stop)
-
-    async def _carry(self, number: int, stop: Stop) -> Left:
-        if self._carrier is None:
-            self._carrier = Carrier(self.house)
-            await self._carrier.engine.start()
-        left = (await self._carrier.carry([number], stop))[number]
-        if left.because == "interrupted":
-            await self._carrier.engine.interrupt(number)
-        tell_production(self.house, number, left.status, left.because)
-        return left
-
-    def interrupt(self, future: concurrent.futures.Future[Any]) -> None:
-        stop = self._stops.get(future)
-        if stop is not None:
-            self._loop.call_soon_threadsafe(stop.pull)
+    def refuse_own_threads(self) -> None:
+        """Raises UsageError where a wait would never end."""
+        house = self._house
+        if threading.current_thread() is self._thread or (house is not None and house.functions.runs_here()):
+            raise UsageError("callboard.run would wait for itself on this thread; use: await callboard.arun(...)")
 
     def close(self) -> None:
-        """Halt what is at work in good order; called when the interpreter ends."""
-        if self.pid != os.getpid():
+        """Let what other threads wait for end, halt the rest in good order, and stop."""
+        if self.pid != os.getpid() or self._loop.is_closed():
             return
-        waiting = list(self._stops)
-        for future in waiting:
-            self.interrupt(future)
-        concurrent.futures.wait(waiting, timeout=10)
-        if self._carrier is not None:
-            asyncio.run_coroutine_threadsafe(self._carrier.engine.stop(), self._loop).result(10)
+        others = [play for play in list(self._plays) if play.thread.is_alive() and not play.thread.daemon]
+        closing = asyncio.run_coroutine_threadsafe(self._close(others), self._loop)
+        try:
+            closing.result()
+        except KeyboardInterrupt:
+            for play in others:
+                self.interrupt(play)
+            closing.result(_PATIENCE)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
-        self.house.close()
+        self._thread.join(_PATIENCE)
+
+    # ── on the engine's thread ──────────────────────────────────────────────────────────────────────────
+
+    async def _play(self, play: Play) -> Played:
+        self._plays.append(play)
+        try:
+            house, carrier = await self._open()
+            if play.stop.is_pulled:
+                raise RunInterrupted("interrupted before anything was recorded")
+            row, calls = await asyncio.to_thread(play.record, house)
+            async with self._turn(row.number, play.stop) as is_ours:
+                if not is_ours or play.stop.is_pulled:
+                    return Played(house, row, Left(RUNNING, "interrupted"), {})
+                errors = house.functions.bind(row.id, calls, play.loop, play.stop)
+                try:
+                    return Played(house, row, await self._carry(house, carrier, row.number, play.stop), errors)
+                finally:
+                    house.functions.unbind(row.id)
+        finally:
+            self._plays.remove(play)
+            self._quiet.set()
+
+    async def _open(self) -> tuple[House, Carrier]:
+        async with self._opening:
+            if self._house is None or self._carrier is None:
+                house, carrier = await asyncio.to_thread(self._opened)
+                await carrier.engine.start()
+                self._house, self._carrier = house, carrier
+            return self._house, self._carrier
+
+    def _opened(self) -> tuple[House, Carrier]:
+        here = self.root or Path.cwd()
+        house = open_house(self.settings, here=here, make=True, memory=self.root is None, inside=True)
+        tell_rest(house)
+        return house, Carrier(house)
+
+    @asynccontextmanager
+    async def _turn(self, run: int, stop: Stop) -> AsyncIterator[bool]:
+        """One call at a time carries a run; others who wait for the same run are next. False when `stop` was pulled
+        before it was our turn."""
+        queue = self._turns.setdefault(run, [])
+        mine: asyncio.Future[None] = self._loop.create_future()
+        queue.append(mine)
+        stop.tell(lambda: _wake(mine))
+        try:
+            if queue[0] is not mine:
+                await mine
+            yield queue[0] is mine
+        finally:
+            queue.remove(mine)
+            if queue:
+                _wake(queue[0])
+            else:
+                del self._turns[run]
+
+    async def _carry(self, house: House, carrier: Carrier, number: int, stop: Stop) -> Left:
+        """Until the run has ended, waits for somebody, or was halted; it is nobody's then."""
+        engine = carrier.engine
+        await asyncio.to_thread(promise, house, number, engine.owner)
+        while True:
+            await self._lift(carrier, number)
+            left = (await carrier.carry([number], stop))[number]
+            if left.status in ENDED or await engine.let_go(number, interrupt=left.because == "interrupted"):
+                break
+        await asyncio.to_thread(tell_production, house, number, left.status, left.because)
+        return left
+
+    async def _lift(self, carrier: Carrier, number: int) -> None:
+        """A run that was interrupted goes on when it is asked for again; what a person has paused stays so."""
+        await carrier.engine.submit(number)
+        held = carrier.engine.runs.get(number)
+        if held is not None and held.run is not None and "interrupted" in held.run.holds:
+            await carrier.engine.post(number, Continued())
+
+    async def _close(self, others: list[Play]) -> None:
+        for play in self._plays:
+            if play not in others:
+                play.stop.pull()
+        while self._plays:
+            self._quiet.clear()
+            await self._quiet.wait()
+        if self._carrier is not None and self._house is not None:
+            await self._carrier.engine.stop(interrupt=True)
+            await self._house.hang_up()
+            self._house.close()
+        await self._loop.shutdown_default_executor()
 
 
-def _on(loop: asyncio.AbstractEventLoop | None, call: Callable[..., Any]) -> Callable[..., Any]:
-    """A coroutine function of a caller with a loop runs on that loop: what it uses was made there."""
-    if loop is None or not inspect.iscoroutinefunction(inspect.unwrap(call)):
-        return call
-    there = OtherLoop(loop)
-
-    @functools.wraps(call)
-    async def hop(**arguments: Any) -> Any:
-        return await there(call(**arguments))
-
-    return hop
+def _wake(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
-_stages: dict[tuple[str, str | None], Stage] = {}
+# ── which stage ─────────────────────────────────────────────────────────────────────────────────────────────
+
+_stages: list[Stage] = []
 _lock = threading.Lock()
 
 
 def _stage(project: str | os.PathLike[str] | None, store: str | None, model: str | None) -> Stage:
+    """The stage of a project. An environment that has changed (a key was set) gets one of its own."""
     if store not in (None, "memory"):
         raise UsageError(f'store is "memory" or left away, not {store!r}')
     settings = from_environment(os.environ, project=os.fspath(project) if project is not None else None, model=model)
-    where = "memory" if store == "memory" else str(Path(settings.project or Path.cwd()).resolve())
+    root = None if store == "memory" else _root(settings)
+    if any(stage.pid != os.getpid() for stage in _stages):
+        raise ForkedProcess(
+            "this process was forked from one that has run Callboard already, and must not use its connections. "
+            "Start it with spawn (multiprocessing.get_context('spawn')), or import and run in the child only"
+        )
+    settings = settings._replace(project=os.fspath(root) if root is not None else None)
     with _lock:
-        stage = _stages.get((where, settings.model))
-        if stage is not None and stage.pid != os.getpid():
-            raise ForkedProcess("this process was forked from one that has the project open; start it with spawn")
-        if stage is None:
-            house = open_house(settings, here=Path.cwd(), make=True, memory=store == "memory", inside=True)
-            stage = _stages[where, settings.model] = Stage(house)
-            atexit.register(stage.close)
-        return stage
+        for stage in _stages:
+            if (stage.root, stage.settings) == (root, settings):
+                return stage
+        if not _stages:
+            _at_end(_close_all)
+        _stages.append(Stage(root, settings))
+        return _stages[-1]
+
+
+def _root(settings: Settings) -> Path:
+    if settings.project is not None:
+        return Path(settings.project).expanduser().resolve()
+    here = Path.cwd()
+    found = projects.find(None, here)
+    return here if found is None else found.root
+
+
+def _close_all() -> None:
+    while _stages:
+        _stages.pop().close()
+
+
+#: Before `concurrent.futures` refuses work (it has to be imported by then), and so before `atexit`; the way in has no
+#: public name.
+_at_end: Callable[[Callable[[], None]], Any] = getattr(threading, "_register_atexit", atexit.register)
+
+
+def _forked() -> None:
+    global _lock
+    _lock = threading.Lock()  # whoever held it has no thread here
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

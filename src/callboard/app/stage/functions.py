@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 from callboard.core.graph import Graph
 from callboard.core.plan import Map, Plan, Retry, Rule, Task
-from callboard.errors import InvalidPlan, UsageError
+from callboard.errors import InvalidPlan, NotJson, UsageError
 from callboard.executors.registry import home_file, name_of
 from callboard.text.duration import seconds
+from callboard.text.strict import encode
 
 Call = Callable[..., Any]
 
@@ -49,22 +50,36 @@ def task(
     effect: str = "keyed",
     cache: bool = False,
 ) -> FunctionTask:
-    """One task that calls a function, sync or async.
+    """One task that calls a function, sync or async: `task("name", function)`, or `task(function)` by its own name.
 
-    `needs` and `optional` name other tasks, whose outcomes come in under those names; `args` are further keyword
-    arguments (JSON); `each` maps the function over a list (its argument is `item`), `over` over the items of another
-    mapped task; `retry` is the number of tries for errors that are `Transient`; `timeout` seconds or a text such as
-    "5m". Raises UsageError.
+    needs     other tasks; what they returned comes in as keyword arguments of their names (`-` as `_`)
+    optional  the same, None when they failed
+    args      further keyword arguments; JSON
+    each      a list: the function is called for each of it, as `item`; what comes of it is a list of {"key", "value"}
+    over      another task that maps: the function is called for each of its items, and what came of the item there
+              comes in under that task's name
+    retry     tries, or a `Retry`; every error is worth another one but `Permanent`
+    timeout   seconds of one try, or a text such as "5m". A sync function cannot be ended, only disowned
+    critical  whether the run fails with it
+    effect    "keyed" (it may be called again with the same key), "none", or "once": never called twice
+
+    A function that takes `ctx` gets the context of its attempt. Raises UsageError.
     """
     if callable(name):
-        return task(getattr(name, "__name__", "task"), name, needs=needs, optional=optional, args=args, each=each)
+        call, name = name, str(getattr(name, "__name__", type(name).__name__))
     if call is None or not callable(call):
         raise UsageError(f"task {name!r} needs a function to call")
+    try:
+        encode([dict(args or {}), each := None if each is None else list(each)])
+    except NotJson as error:
+        raise NotJson(f"task {name!r}: an argument is not JSON: {error}") from None
     inputs: dict[str, Any] = {"function": name_of(call), "file": home_file(call)}
     if args:
         inputs["args"] = dict(args)
     if each is not None:
-        inputs["each"] = {"list": list(each)}
+        inputs["each"] = {"list": each}
+    if not cache:
+        inputs["cache"] = False
     return FunctionTask(
         Task(
             name,
@@ -79,7 +94,7 @@ def task(
             critical=critical,
             effect=effect,
             map=Map(over) if each is not None or over else None,
-        )._replace(inputs=inputs | {"cache": cache}),
+        ),
         call,
     )
 
