@@ -217,7 +217,7 @@ def keep(step: Step, row: Node, combination: Combination | None) -> None:
     step.moved[row.id] = row
     if row.parent < 0:
         step.count(row)
-        if row.status is STOPPED:
+        if row.status is STOPPED and row.mapped is None and row.id not in step.graph.watched:
             step.triggers.append((row.id, STOPPED, None))
 
 
