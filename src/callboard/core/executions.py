@@ -25,9 +25,10 @@ from callboard.core.status import (
     SUCCESS,
     Status,
 )
+from callboard.core.step import MEETS
 
 if TYPE_CHECKING:
-    from callboard.core.run import Combination, Node
+    from callboard.core.run import Combination, Node, Run
     from callboard.core.step import Step
 
 #: Seconds that a provider may ask us to wait, at most.
@@ -117,13 +118,21 @@ def _join_list(step: Step, item: Node) -> None:
     mapped.failed.discard(item.id)
     mapped.open += 1
     if parent.has_ended:
-        current = parent.current
-        if parent.id in run.graph.overs:
-            current = run.nodes[run.graph.overs[parent.id]].current
+        current = parent.current if parent.id not in run.graph.overs else _is_current_again(run, parent)
         early, parent.revision = parent.early, parent.revision + 1
         step.begin_number(parent, parent.combination, met=current)
         parent.early = early
         step.move(parent, RUNNING)
+
+
+def _is_current_again(run: Run, row: Node) -> bool:
+    """Whether a task that goes over a list, of which an item ran again, stands on the latest of all its needs."""
+    over = run.nodes[run.graph.overs[row.id]]
+    read = {parent: (number, revision) for parent, number, revision in run.inputs(row.id)}
+    others = [(run.nodes[parent], kind) for parent, kind in run.graph.parents[row.id] if parent != over.id]
+    return over.current and all(
+        above.meets & MEETS[kind] and read.get(above.id) == (above.number, above.revision) for above, kind in others
+    )
 
 
 def _combine(step: Step, row: Node, combination: Combination | None, cause: str, *, met: bool) -> None:

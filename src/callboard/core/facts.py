@@ -7,9 +7,12 @@ execution, the attempt counts the starts inside a number. Facts of people name a
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from callboard.core import encoding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Notice(NamedTuple):
@@ -264,16 +267,21 @@ def encode(fact: Fact) -> str:
     return encoding.encode([type(fact).__name__, *fact])
 
 
+#: Where a fact holds tuples, and what their elements are made of. All other lists are a stranger's, and stay lists.
+_TUPLES: dict[type[Any], dict[int, Callable[[Any], Any]]] = {
+    Admitted: {0: int},
+    Succeeded: {4: lambda notice: Notice(*notice), 5: tuple, 6: str},
+    Produced: {5: lambda notice: Notice(*notice), 6: tuple, 7: str},
+    Listed: {3: tuple},
+}
+
+
 def decode(fields: list[Any]) -> Fact:
     """The fact behind the parsed form of `encode`. Raises KeyError for a name that is no fact."""
     kind = KINDS[fields[0]]
-    values = [tuple(map(_frozen, value)) if type(value) is list else value for value in fields[1:]]
-    if kind in (Succeeded, Produced):
-        at = 4 if kind is Succeeded else 5
-        values[at] = tuple(Notice(*notice) for notice in values[at])
+    values = fields[1:]
+    for at, made in _TUPLES.get(kind, {}).items():
+        if at < len(values):
+            values[at] = tuple(made(one) for one in values[at])
     fact: Fact = kind(*values)
     return fact
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if type(value) is list else value

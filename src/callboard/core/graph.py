@@ -55,18 +55,17 @@ class Graph:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        if len(plan.tasks) > MOST_NODES:
+            raise InvalidPlan(f"a plan has at most {MOST_NODES:,} tasks, not {len(plan.tasks):,}")
         self.names = {task.name: node for node, task in enumerate(plan.tasks)}
         if len(self.names) != len(plan.tasks):
-            names = [task.name for task in plan.tasks]
-            twice = sorted({name for name in names if names.count(name) > 1})
-            raise InvalidPlan(f"two tasks are called {', '.join(twice)}")
+            twice = [task.name for node, task in enumerate(plan.tasks) if self.names[task.name] != node]
+            raise InvalidPlan(f"two tasks are called {', '.join(dict.fromkeys(twice[:10]))}")
         self.parents: list[tuple[tuple[int, int], ...]] = []
         self.children: list[tuple[tuple[int, int], ...] | list[tuple[int, int]]] = [()] * len(plan.tasks)
         self.overs: dict[int, int] = {}  # node → the mapped task whose list it goes over
         self.twins: dict[int, list[int]] = {}  # mapped task → those that go over it item by item
         self.goers: dict[int, list[int]] = {}  # mapped task → all that go over it
-        if len(plan.tasks) > MOST_NODES:
-            raise InvalidPlan(f"a plan has at most {MOST_NODES:,} tasks, not {len(plan.tasks):,}")
         if plan.on_failure not in ("continue", "stop"):
             raise InvalidPlan(f"on_failure is continue or stop, not {plan.on_failure!r}")
         self.periodic = [node for node, task in enumerate(plan.tasks) if task.every is not None]
