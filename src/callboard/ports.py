@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
-from callboard.core.deadline import Now
-from callboard.core.facts import Fact
-from callboard.core.orders import Order
+if TYPE_CHECKING:
+    from callboard.core.deadline import Now
+    from callboard.core.facts import Fact
+    from callboard.core.orders import Order
 
 Json: TypeAlias = Any  # None, bool, int, float, str, list and dict with str keys: strict JSON only
 
@@ -81,7 +82,7 @@ class Write(NamedTuple):
     items: Sequence[tuple[int, int, int, str, str]] = ()  # (node, parent node, position, key, value as JSON text)
     branches: Sequence[tuple[int, str]] = ()  # (branch, state as JSON text): upsert
     documents: Sequence[tuple[str, str, str | None, int, str]] = ()
-    # ^ (path, hash, hash it replaces | None, execution id, "pending" | "published" | "edited"): upsert by path, history kept
+    # ^ (path, hash, hash it replaces | None, execution id, "pending" | "published" | "edited"): upsert, history kept
     ledger: Sequence[Call] = ()  # upsert by key
     saves: Sequence[tuple[str, Mapping[str, Any]]] = ()  # (name of a registered write, parameters)
     inbox: int | None = None  # offsets up to here are consumed
@@ -414,8 +415,8 @@ class Executor(Protocol):
     effect: str
 
     async def carry_out(self, ctx: Context, inputs: Mapping[str, Json]) -> Json:
-        """The value of the outcome. Raises StepError; any other exception is a permanent failure with its traceback, of a
-        user's function a transient one: its task's retry policy decides.
+        """The value of the outcome. Raises StepError; any other exception is a permanent failure with its traceback,
+        of a user's function a transient one: its task's retry policy decides.
 
         `inputs` are the task's own inputs with templates filled in, plus under "upstream" the outcomes' values by task
         name, under "item" the item's value (mapped), and under "params" what the run began with.

@@ -261,3 +261,20 @@ def test_two_runs_at_once_share_a_project(desk: Desk) -> None:
     said = [one.ended() for one in both]
     assert [(one.code, one.out) for one in said] == [(0, "one\n"), (0, "two\n")], said
     assert [run["status"] for run in desk.json("ls")] == ["success", "success"]
+
+
+# ── a person's own version ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_output_a_person_has_edited_survives_the_next_run(desk: Desk) -> None:
+    desk.write("out.ai", ECHO + '        output_file: "o.txt"\n')
+    desk.good("run", "out.ai", "first")
+    assert desk.read("o.txt") == "first"
+    desk.good("run", "out.ai", "second")
+    assert desk.read("o.txt") == "second"
+    desk.write("o.txt", "mine")
+    said = desk.good("run", "out.ai", "third")
+    assert desk.read("o.txt") == "mine" and desk.read("o (ours 1).txt") == "third"
+    assert "o.txt was edited" in said.err
+    desk.good("run", "out.ai", "fourth", "--overwrite")
+    assert desk.read("o.txt") == "fourth"

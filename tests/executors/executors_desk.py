@@ -52,9 +52,10 @@ class Desk:
         self.recorded: dict[str, str] = {}
         self.more: tuple[str, ...] = ()
 
-    def staged(self) -> Staged:
+    def staged(self, *, replace: bool = False) -> Staged:
         return Staged(
-            str(self.dir), put=self.content.put, get=self.content.get, recorded=self.recorded.get, more=self.more
+            str(self.dir), put=self.content.put, get=self.content.get, recorded=self.recorded.get, more=self.more,
+            replace=replace,
         )
 
     def context(self, item: str | None = None) -> AttemptContext:

@@ -148,7 +148,7 @@ async def test_an_output_that_is_there_is_kept_when_overwriting_is_off(desk: Des
     assert json.loads(done.outcome) == {"value": "there before", "kept": "a.txt"}
     assert not executor.saw and not done.documents
     assert (await put_out(desk, executor, inputs={"output_file": "b.txt"}, params={"overwrite": False})).documents
-    assert (await put_out(desk, executor, inputs={"output_file": "a.txt"})).documents[0][2] is not None
+    assert (await put_out(desk, executor, inputs={"output_file": "a.txt"})).documents[0][2] is None
 
 
 async def test_an_output_outside_is_refused(desk: Desk) -> None:

@@ -197,9 +197,16 @@ def test_what_is_written_is_staged_and_read_back_but_not_yet_in_place(desk: Desk
     assert staged.written == [("out/a.txt", hash, None)]
 
 
-def test_the_version_that_a_write_replaces_is_known(desk: Desk) -> None:
-    (desk.dir / "a.txt").write_bytes(b"old")
+def test_a_file_that_no_run_has_recorded_is_not_replaced(desk: Desk) -> None:
+    (desk.dir / "a.txt").write_bytes(b"a person's")
     staged = desk.staged()
+    hash = staged.write("a.txt", b"ours")
+    assert staged.written == [("a.txt", hash, None)]
+
+
+def test_whoever_asks_for_it_replaces_the_version_that_is_there(desk: Desk) -> None:
+    (desk.dir / "a.txt").write_bytes(b"old")
+    staged = desk.staged(replace=True)
     staged.write("a.txt", b"one")
     hash = staged.write("a.txt", b"two")
     assert staged.written == [("a.txt", hash, hashlib.sha256(b"old").hexdigest())]

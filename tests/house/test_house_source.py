@@ -34,7 +34,7 @@ PURE = {
 
 #: Heavy vendors, and the rooms that own them.
 OWNERS = {
-    "apsw": {"store"},
+    "apsw": {"store", "testing"},  # testing: a disk that loses power is a VFS of SQLite's
     "cronsim": {"schedules"},
     "docx": {"executors"},
     "httpx2": {"llm", "executors", "notify"},

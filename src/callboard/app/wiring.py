@@ -339,6 +339,7 @@ class _Files:
             get=store.get,
             recorded=lambda path: store.document(work.run, path),
             more=[production["dir"]] if production else [],
+            replace=work.inputs.get("overwrite", work.params.get("overwrite")) is True,
         )
 
 

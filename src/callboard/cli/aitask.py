@@ -38,7 +38,11 @@ _COLUMNS = ("instance_id", "name", "created_at", "updated_at", "status", "metada
 @click.option("--status", metavar="STATUS", help="With --production-list: only these.")
 @click.option("--csv", "as_csv", is_flag=True, help="With --production-list: CSV.")
 @click.option("--model", metavar="NAME", help="This model for every step (`offline` needs no network and no key).")
-@click.option("--keep/--overwrite", default=False, help="Keep outputs that are there already (default: overwrite).")
+@click.option(
+    "--keep/--overwrite",
+    default=None,
+    help="Keep outputs that are there, or overwrite even edited ones (default: overwrite ours).",
+)
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 def aitask(
@@ -55,7 +59,7 @@ def aitask(
     status: str | None,
     as_csv: bool,
     model: str | None,
-    keep: bool,
+    keep: bool | None,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -84,7 +88,8 @@ def aitask(
     if pipeline is None:
         raise UsageError("name a pipeline: aitask PIPELINE TEXT")
     production = Production(production_config, production_instance, document_type, step, suffix)
-    return _run(told, pipeline, text, production, model=model, overwrite=not keep, quiet=quiet)
+    overwrite = None if keep is None else not keep
+    return _run(told, pipeline, text, production, model=model, overwrite=overwrite, quiet=quiet)
 
 
 def _run(
@@ -94,7 +99,7 @@ def _run(
     production: Production,
     *,
     model: str | None,
-    overwrite: bool,
+    overwrite: bool | None,
     quiet: bool,
     id: str | None = None,
 ) -> int:

@@ -28,7 +28,12 @@ from callboard.errors import UsageError
 @click.option("--document-type", metavar="TYPE", help="Save the result as a document of this type.")
 @click.option("--step", metavar="STEP", help="… in this step of the production (default: the last).")
 @click.option("--suffix", metavar="SUFFIX", help="… with this suffix (default: txt, json for data).")
-@click.option("--keep/--overwrite", default=False, help="Keep outputs that exist already and skip their steps.")
+@click.option(
+    "--keep/--overwrite",
+    default=None,
+    help="Keep outputs that exist and skip their steps, or overwrite them even where a person has edited them "
+    "(default: write anew what is ours, and beside what is not).",
+)
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 @json_option
 @click.pass_obj
@@ -45,7 +50,7 @@ def command(
     document_type: str | None,
     step: str | None,
     suffix: str | None,
-    keep: bool,
+    keep: bool | None,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -61,7 +66,7 @@ def command(
             id=id,
             vars=_vars(vars),
             production=Production(production, instance, document_type, step, suffix),
-            overwrite=not keep,
+            overwrite=None if keep is None else not keep,
         )
         playing = house.production_of(row)
         told.note(f"run {row.id}" + (f" in instance {playing['instance_name']}" if playing else ""))

@@ -29,7 +29,8 @@ class Staged:
 
     `root` is the run's directory; `more` are further directories that absolute paths may lie in (a production
     elsewhere). `put(bytes) -> hash` keeps content, `get(hash)` brings it back; `recorded(path)` is the hash this
-    run has recorded for a path already, whether or not it is in place yet.
+    run has recorded for a path already, whether or not it is in place yet. With `replace` a file that is there is
+    replaced whoever wrote it; else a version that is not ours stays, and ours is put beside it.
     """
 
     def __init__(
@@ -40,9 +41,10 @@ class Staged:
         get: Callable[[str], bytes],
         recorded: Callable[[str], str | None] = lambda path: None,
         more: Sequence[str] = (),
+        replace: bool = False,
     ) -> None:
         self._roots = [os.path.abspath(one) for one in (root, *more)]
-        self._put, self._get, self._recorded = put, get, recorded
+        self._put, self._get, self._recorded, self._replace = put, get, recorded, replace
         self._written: dict[str, tuple[str, str | None]] = {}
         self._read: dict[str, str] = {}
 
@@ -77,7 +79,7 @@ class Staged:
         if name in self._written:
             replaced = self._written[name][1]
         else:
-            replaced = self._recorded(name) or self._hash(name)
+            replaced = self._recorded(name) or (self._hash(name) if self._replace else None)
         hash = self._put(data)
         self._written[name] = (hash, replaced)
         return hash

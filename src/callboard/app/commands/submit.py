@@ -54,7 +54,7 @@ def submit_pipeline(
     id: str | None = None,
     vars: Mapping[str, Any] | None = None,
     production: Production = NO_PRODUCTION,
-    overwrite: bool = True,
+    overwrite: bool | None = None,
     profile: str | None = None,
 ) -> RunRow:
     """Record a run of a pipeline file on `text`. With an `id` that is known, that run, if it is the same.
@@ -101,11 +101,16 @@ def submit_functions(
     id: str | None = None,
     params: Mapping[str, Any] | None = None,
 ) -> RunRow:
-    """Record a run of a plan of functions that live in this process."""
+    """Record a run of a plan of functions that live in this process. With an `id` that is known, that run.
+
+    Raises Conflict when it has another plan; a function that was changed makes another one.
+    """
     for call in calls:
         house.registry.add(call)
     known = _known(house, id, "functions")
     if known is not None:
+        if known.plan != plans.digest(plans.dump(plan)):
+            raise Conflict(f"the id {id} belongs to a run with another plan or other functions; choose another")
         return known
     begun = {"input": text or "", "dir": os.getcwd(), "now": iso(house.clock.now().wall), **(params or {})}
     return _create(house, plan, begun, name or plan.name, id, "functions")
@@ -283,14 +288,21 @@ def _instance(manager: Any, production: Production, file: Path, text: str | None
 
 
 def _create(house: House, plan: Plan, params: Mapping[str, Any], name: str, id: str | None, face: str) -> RunRow:
-    row: RunRow = house.store.create_run(
-        id=id or _new_id(name),
-        name=name,
-        plan=plans.dump(plan),
-        params=json.dumps(params, ensure_ascii=False, allow_nan=False, separators=(",", ":")),
-        face=face,
-        at=house.clock.now().wall,
-    )
+    text = plans.dump(plan)
+    try:
+        row: RunRow = house.store.create_run(
+            id=id or _new_id(name),
+            name=name,
+            plan=text,
+            params=json.dumps(params, ensure_ascii=False, allow_nan=False, separators=(",", ":")),
+            face=face,
+            at=house.clock.now().wall,
+        )
+    except Conflict:  # somebody was quicker
+        known = _known(house, id, face)
+        if known is None or known.plan != plans.digest(text):
+            raise
+        return known
     return row
 
 

@@ -35,7 +35,7 @@ def run_in_production(
     instance_id: str | int | None = None,
     suffix: str | None = None,
     model: str | None = None,
-    overwrite: bool = True,
+    overwrite: bool | None = None,
 ) -> tuple[str, str]:
     """Run a pipeline in a new instance (or the one that is named): (the last step's text, the instance's id).
 

@@ -41,7 +41,7 @@ class Outputs:
         typed = field(inputs, "document_type")
         if not files and not typed:
             return await handler(work, ctx)
-        if not inputs.get("overwrite", work.params.get("overwrite", True)):
+        if inputs.get("overwrite", work.params.get("overwrite")) is False:
             kept = await asyncio.to_thread(self._kept, work, ctx, files)
             if kept is not None:
                 return kept

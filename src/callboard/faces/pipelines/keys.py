@@ -91,7 +91,7 @@ STEP = (
     Key("document_type", "part", "Save the output as a document of this type in the production."),
     Key("step", "part", "The production's step the document goes to; its last one by default."),
     Key("suffix", "part", "The document's suffix; txt by default, json for data."),
-    Key("overwrite", "boolean", "Write outputs that are there already (true), or keep them and skip the step (false)."),
+    Key("overwrite", "boolean", "Overwrite outputs, edited or not (true), or keep them and skip the step (false)."),
     Key("cache", "boolean", "Take the answer to an equal request from the cache; true unless the step has effects."),
     # order
     Key("needs", "names", "Steps that come before this one; by default the one above it. [] for none."),
