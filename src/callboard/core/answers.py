@@ -12,8 +12,8 @@ from callboard.core.executions import begin, delay, end, retry
 from callboard.core.holds import hold_admission
 from callboard.core.orders import Wake
 from callboard.core.run import Draft
-from callboard.core.status import FAILED, INIT, QUEUED, RETRYING, RUNNING, SKIPPED, STOPPED, STOPPING, SUCCESS
-from callboard.core.waves import drain, start_all
+from callboard.core.status import FAILED, INIT, QUEUED, RUNNING, SKIPPED, STOPPED, STOPPING, SUCCESS
+from callboard.core.waves import drain
 
 if TYPE_CHECKING:
     from callboard.core.run import Node
@@ -45,7 +45,7 @@ def begun(work: Step, fact: f.Begun) -> bool:
 
 
 def admitted(work: Step, fact: f.Admitted) -> bool:
-    start_all(work, fact.nodes)
+    """Only admission says this, and what it said before is taken by a replay: from outside it means nothing."""
     return False
 
 
@@ -233,10 +233,8 @@ def woke(work: Step, fact: f.Woke) -> bool:
     row = work.run.nodes[fact.node]
     if (row.number, row.attempt, row.wake_what) != (fact.number, fact.attempt, fact.what) or row.wake is None:
         return False
-    if fact.what == "retry" and row.status is RETRYING:
+    if fact.what == "retry":
         work.move(row, QUEUED)
-        return True
-    if fact.what == "review" and row.hold == "review":
+    else:
         end(work, row, FAILED, "review expired")
-        return True
-    return False
+    return True

@@ -102,10 +102,9 @@ def judged(work: Step, fact: Judged) -> bool:
 
 def start_ticks(work: Step) -> None:
     """Ticks count from now on, for every periodic task."""
-    for node in work.run.graph.periodic:
+    for node, every in work.run.graph.periodic.items():
         row = work.run.nodes[node]
-        every = row.task.every
-        if every is not None and row.tick is None:
+        if row.tick is None:
             set_tick(work, row, work.now.wall + every.seconds)
 
 

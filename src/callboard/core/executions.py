@@ -51,13 +51,13 @@ def begin(step: Step, row: Node, combination: Combination | None, *, cause: str)
         _join_list(step, row)
     elif not row.number and row.may:
         run.hopeful -= 1
-    met = _is_met(step, row, combination)
+    latest = _is_latest(step, row, combination)
     if row.number:
         _clear(row, cause)
     row.number += 1
     derivable = combination is None and not row.waiting and cause in ("need", "begin", "item")
     row.derived = row.number == 1 and derivable and row.id not in run.graph.watched and row.task.every is None
-    _combine(step, row, combination, cause, met=met)
+    _combine(step, row, combination, cause, latest=latest)
     if row.mapped is not None:
         _fresh_list(step, row)
     step.move(row, QUEUED)
@@ -73,10 +73,10 @@ def _clear(row: Node, cause: str) -> None:
         row.rounds, row.note = 0, ""
 
 
-def _is_met(step: Step, row: Node, combination: Combination | None) -> bool:
-    """Whether a combination is that of the latest numbers of its needs, which are current."""
-    if row.waiting or not combination:
-        return not row.waiting
+def _is_latest(step: Step, row: Node, combination: Combination | None) -> bool:
+    """Whether a combination is that of the latest numbers of its needs."""
+    if not combination:
+        return True
     nodes = step.run.nodes
     named = {one[0]: one for one in combination}
     return all(
@@ -119,9 +119,8 @@ def _join_list(step: Step, item: Node) -> None:
     mapped.open += 1
     if parent.has_ended:
         current = parent.current if parent.id not in run.graph.overs else _is_current_again(run, parent)
-        early, parent.revision = parent.early, parent.revision + 1
-        step.begin_number(parent, parent.combination, met=current)
-        parent.early = early
+        parent.revision += 1
+        step.begin_number(parent, parent.combination, met=current, early=parent.early)
         step.move(parent, RUNNING)
 
 
@@ -135,13 +134,14 @@ def _is_current_again(run: Run, row: Node) -> bool:
     )
 
 
-def _combine(step: Step, row: Node, combination: Combination | None, cause: str, *, met: bool) -> None:
+def _combine(step: Step, row: Node, combination: Combination | None, cause: str, *, latest: bool) -> None:
     """What the number reads, and where the marks of currency stand after it."""
     if row.parent < 0:
         combination = step.run.latest(row.id) if combination is None else step.run.inputs_of(row, combination)
     if cause == "need" and row.fired == step.run.counter:
         row.fired += 1  # nothing has begun since it was judged: as a row that is loaded has it
-    step.begin_number(row, combination, met=met)
+    met = not row.waiting
+    step.begin_number(row, combination, met=latest and met, early=latest and not met)
 
 
 def start(step: Step, row: Node) -> None:
@@ -233,7 +233,7 @@ def keep(step: Step, row: Node, combination: Combination | None) -> None:
 def _renew(step: Step, row: Node, combination: Combination | None, cause: str) -> None:
     """QUEUED and never begun: it takes the newest combination under the same number."""
     row.derived = False
-    _combine(step, row, combination, cause, met=_is_met(step, row, combination))
+    _combine(step, row, combination, cause, latest=_is_latest(step, row, combination))
     step.moved[row.id] = row
     if row.parent < 0:
         step.count(row)

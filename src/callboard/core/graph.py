@@ -6,11 +6,11 @@ conditions). Nothing here changes while a run lives, so all runs of a plan share
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import chain, product
 from math import inf, prod
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from callboard.core.plan import AllOf, AnyOf, Condition, Count, EventIs, Plan, Probe, Task, TaskIs
+from callboard.core.plan import AllOf, AnyOf, Condition, Count, EventIs, Every, Plan, Probe, Task, TaskIs
 from callboard.core.status import Status
 from callboard.errors import InvalidPlan
 
@@ -20,6 +20,10 @@ MOST_NODES = 1 << 20
 MOST_WAYS = 1000
 #: What kind of need an edge is.
 REQUIRED, OPTIONAL, OVER = 0, 1, 2
+
+
+#: One way in which a condition can come true: plain conditions that all hold.
+Way: TypeAlias = tuple[EventIs | TaskIs | Count | Probe, ...]
 
 
 class Named(NamedTuple):
@@ -68,9 +72,9 @@ class Graph:
         self.goers: dict[int, list[int]] = {}  # mapped task → all that go over it
         if plan.on_failure not in ("continue", "stop"):
             raise InvalidPlan(f"on_failure is continue or stop, not {plan.on_failure!r}")
-        self.periodic = [node for node, task in enumerate(plan.tasks) if task.every is not None]
-        for node in self.periodic:
-            _check_every(plan.tasks[node])
+        self.periodic = {node: task.every for node, task in enumerate(plan.tasks) if task.every is not None}
+        for node, every in self.periodic.items():
+            _check_every(plan.tasks[node].name, every)
         self.mapped = [node for node, task in enumerate(plan.tasks) if task.map]
         self.limits = [_limits(plan, task) for task in plan.tasks]
         self._edges()
@@ -126,7 +130,7 @@ class Graph:
                     edges = self.children[parent] = []
                 edges.append((node, kind))  # type: ignore[union-attr]
 
-    def _branch(self, rule: int, task: str, do: str, way: tuple[Condition, ...]) -> int:
+    def _branch(self, rule: int, task: str, do: str, way: Way) -> int:
         if do not in ("START", "RESTART", "STOP"):
             raise InvalidPlan(f"a rule may START, RESTART or STOP a task, not {do!r}")
         number = len(self.branches)
@@ -135,17 +139,13 @@ class Graph:
         tasks: list[int] = []
         keys: list[str] = []
         for condition in way:
-            match condition:
-                case TaskIs(name, statuses):
-                    named = self._node(name, f"a rule of {task}")
-                    conditions.append(Named(named, frozenset(_status(status) for status in statuses)))
-                    tasks.append(named)
-                case EventIs(key) | Count(key):
-                    conditions.append(condition)
-                    keys.append(key)
-                case Probe(_, heard):
-                    conditions.append(condition)
-                    keys.extend(heard)
+            if isinstance(condition, TaskIs):
+                named = self._node(condition.task, f"a rule of {task}")
+                conditions.append(Named(named, frozenset(_status(status) for status in condition.statuses)))
+                tasks.append(named)
+            else:
+                conditions.append(condition)
+                keys.extend(condition.keys if isinstance(condition, Probe) else (condition.key,))
         branch = Branch(
             number, rule, node, do, tuple(conditions), tuple(dict.fromkeys(tasks)), tuple(dict.fromkeys(keys))
         )
@@ -174,11 +174,11 @@ def _status(name: str) -> Status:
         raise InvalidPlan(f"{name!r} is no status") from None
 
 
-def _ways(condition: Condition) -> list[tuple[Condition, ...]]:
+def _ways(condition: Condition) -> list[Way]:
     """The ways a condition can come true, each a conjunction of plain conditions, in the order written."""
     match condition:
         case AllOf(conditions):
-            return [sum(parts, ()) for parts in product(*map(_ways, conditions))]
+            return [tuple(chain.from_iterable(parts)) for parts in product(*map(_ways, conditions))]
         case AnyOf(conditions):
             return [way for one in conditions for way in _ways(one)]
         case _:
@@ -199,9 +199,7 @@ def _count_ways(condition: Condition, task: str) -> int:
             return 1
 
 
-def _check_every(task: Task) -> None:
-    name, every = task.name, task.every
-    assert every is not None
+def _check_every(name: str, every: Every) -> None:
     if not 0 < every.seconds < inf:
         raise InvalidPlan(f"{name} is to run every {every.seconds:g} seconds")
     if every.overlap not in ("restart", "skip", "queue"):

@@ -183,8 +183,8 @@ def dump_condition(condition: Condition) -> dict[str, Any]:
             return {"probe": name, "keys": list(keys)}
         case AllOf(conditions):
             return {"all": [dump_condition(one) for one in conditions]}
-        case AnyOf(conditions):
-            return {"any": [dump_condition(one) for one in conditions]}
+        case _:
+            return {"any": [dump_condition(one) for one in condition.conditions]}
 
 
 def load_condition(data: Mapping[str, Any]) -> Condition:

@@ -59,7 +59,7 @@ def _first_unmet(run: Run, row: Node) -> str:
             return run.name_of(parent)
     for branch in _starting(run, row):
         for place, condition in enumerate(branch.conditions):
-            if type(condition) is Named:
+            if isinstance(condition, Named):
                 if run.nodes[condition.node].status not in condition.statuses:
                     return run.name_of(condition.node)
             elif place not in run.branches[branch.number].heard:
@@ -84,13 +84,8 @@ def _starting(run: Run, row: Node) -> list[Branch]:
     return [run.graph.branches[n] for n in run.graph.of_node.get(row.id, ()) if run.graph.branches[n].starts]
 
 
-def _key(condition: EventIs | Named | Count | Probe) -> str:
-    match condition:
-        case EventIs(key) | Count(key):
-            return key
-        case Probe(_, keys):
-            return keys[0]
-    return ""
+def _key(condition: EventIs | Count | Probe) -> str:
+    return condition.keys[0] if isinstance(condition, Probe) else condition.key
 
 
 def because(run: Run) -> str:

@@ -8,7 +8,7 @@ from callboard.core import facts as f
 from callboard.core import mapped, rules
 from callboard.core.events import start_ticks
 from callboard.core.executions import begin
-from callboard.core.status import ENDED, FAILED, INIT, OPEN, RUNNING, STOPPED
+from callboard.core.status import ENDED, FAILED, INIT, RUNNING, STOPPED
 from callboard.core.step import No
 from callboard.core.waves import actions_of, drain, perform
 
@@ -63,8 +63,7 @@ def _begin_again(work: Step, chosen: list[Node], what: str) -> None:
     """The next number of each; of a mapped task that failed by its items only those."""
     for row in sorted(chosen, key=lambda row: row.id):
         for one in (_items_again(work.run, row, what) if what != "restart" else []) or [row]:
-            if one.status not in OPEN:
-                begin(work, one, None, cause="reopened")
+            begin(work, one, None, cause="reopened")
 
 
 def _items_again(run: Run, row: Node, what: str) -> list[Node]:

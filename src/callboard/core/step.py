@@ -55,9 +55,6 @@ class Decision:
         self.items: list[tuple[int, int, int, str, str]] = []
         self.branches: list[tuple[int, str]] = []
 
-    def __bool__(self) -> bool:
-        return bool(self.journal or self.orders or self.executions or self.status is not None)
-
 
 class Step:
     """The working state of one `machine.step`."""
@@ -204,11 +201,15 @@ class Step:
 
     @staticmethod
     def meets(row: Node, may: bool) -> int:
-        """Which kinds of need the latest execution of a task meets, as bits."""
+        """Which kinds of need the latest execution of a task meets, as bits.
+
+        One that can never run again counts without being current when it was begun by hand and its needs cannot
+        be met any more, or when they are met, and nothing above it will ever be newer.
+        """
         status = row.status
         meets = 0
         if status >= 5:
-            if row.current or (row.early and status is SUCCESS and not may):  # by hand, and its need cannot be met
+            if row.current or (not may and (row.early or not row.waiting)):
                 meets = ALL_NEEDS if status is SUCCESS or status is SKIPPED else MEETS_OPTIONAL
         elif status is RUNNING and row.mapped is not None and row.mapped.good:
             meets = MEETS_OVER
@@ -259,7 +260,7 @@ class Step:
                 self.moved[node] = row
                 self.count(row)
 
-    def begin_number(self, row: Node, combination: Combination | None, *, met: bool) -> None:
+    def begin_number(self, row: Node, combination: Combination | None, *, met: bool, early: bool) -> None:
         """Count a beginning, and mark what stands below as no longer current."""
         run, nodes = self.run, self.run.nodes
         run.counter += 1
@@ -267,7 +268,7 @@ class Step:
         row.combination = combination
         if row.parent >= 0:
             return
-        row.current, row.early, row.fresh = met, not met, True
+        row.current, row.early, row.fresh = met, early, True
         for parent_id, _ in self.graph.parents[row.id]:
             if not nodes[parent_id].fresh:
                 self._freshen(row)
@@ -305,7 +306,7 @@ class Step:
             for child_id, _ in self.run.graph.children[todo.pop().id]:
                 child = self.run.nodes[child_id]
                 if child.fresh:
-                    child.fresh = child.current = False
+                    child.fresh = child.current = child.derived = False
                     self.moved[child_id] = child
                     self.count(child)
                     todo.append(child)

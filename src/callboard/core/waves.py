@@ -56,9 +56,8 @@ def _wave(work: Step, node: int, status: Status, candidates: list[int] | None) -
     row = run.nodes[node] if node >= 0 else None
     if row is not None:
         if row.parent >= 0:
-            if status in ENDED:
-                mapped.item_ended(work, row)
-                _merge(work)
+            mapped.item_ended(work, row)
+            _merge(work)
             return _take_up_next(work, row)
         if _is_loop(work, row):
             return None
@@ -101,8 +100,6 @@ def _is_loop(work: Step, row: Node) -> bool:
     if row.status in ENDED:
         row.next = None
         begin(work, row, None, cause="loop")
-        if row.status in ENDED:
-            return True
     work.withdraw(row)
     if row.mapped is not None:
         row.mapped.asked = row.mapped.due = False
@@ -160,10 +157,7 @@ def _take_up_next(work: Step, row: Node) -> None:
     if row.next is None or row.status not in ENDED:
         return
     combination, row.next = row.next, None
-    if work.run.acting and row.id not in work.looped:
-        begin(work, row, combination, cause="next")
-    elif row.parent < 0:
-        work.count(row)
+    begin(work, row, combination, cause="next")
 
 
 def _stops_the_run(work: Step, row: Node) -> bool:
