@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import callboard
+from callboard.core import plan as plans
 from callboard.engine.owner import new_owner, started
 from callboard.errors import Conflict, InvalidPlan, NotFound, NotJson, Permanent, Transient, UsageError
 from callboard.store.sql.sqlite import SQLiteStore
@@ -261,9 +262,15 @@ def test_a_function_may_raise_anything(error: BaseException) -> None:
 
 def test_an_id_that_is_known_is_the_same_run() -> None:
     calls: list[int] = []
-    first = callboard.run(lambda: calls.append(1), id="once")
-    again = callboard.run(lambda: calls.append(1), id="once")
-    assert (first.number, len(calls)) == (again.number, 1)
+
+    def once() -> int:
+        calls.append(1)
+        return len(calls)
+
+    first, again = callboard.run(once, id="once"), callboard.run(once, id="once")
+    assert (first.number, len(calls), again.value) == (again.number, 1, 1)
+    with pytest.raises(Conflict, match="another plan or other functions"):
+        callboard.run(one, id="once")
 
 
 def test_a_run_that_failed_under_an_id_goes_on_failing() -> None:
@@ -304,7 +311,8 @@ def test_a_run_that_another_process_carries_out_is_refused_by_its_number(here: P
     store = SQLiteStore(here / ".callboard/callboard.db")
     parent = os.getppid()
     owner = new_owner()._replace(pid=parent, started=started(parent) or 0.0)
-    row = store.create_run(id="theirs", name="theirs", plan='{"tasks":[]}', params="{}", face="functions", at=0.0)
+    plan = plans.dump(callboard.plan(one).plan)
+    row = store.create_run(id="theirs", name="theirs", plan=plan, params="{}", face="functions", at=0.0)
     store.claim(row.number, owner, 1e12, 0.0, alive=lambda owner: True)
     store.close()
     with pytest.raises(Conflict, match=f"carried out by process {parent}"):

@@ -10,6 +10,7 @@ grace period is over, and what is still there then is lost without being guilty.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 _HEED = 0.5  # seconds in which a call is expected to stop when asked
 _MOST_SUSPECTS = 10_000
+
+#: The name of a function that a script has handed over, and that no module of the project's folder holds.
+_OF_A_SCRIPT = re.compile(r"(?!function\.)[\w.]+:.+@[0-9a-f]+")
 
 Name = tuple[int, int, int]  # run, node, number
 
@@ -72,8 +76,7 @@ class Children:
         """As far as it is known: before a child has said which functions it has, all are believed."""
         if executor not in self._kinds:
             return f"no executor of kind {executor!r} runs in a child"
-        name = str(inputs.get("function", ""))
-        if name.startswith("local:") or name.startswith("__main__:"):
+        if _OF_A_SCRIPT.fullmatch(str(inputs.get("function", ""))):
             return f"its functions live in {inputs.get('file') or 'another process'}; run it again"
         return None
 

@@ -52,7 +52,8 @@ class Engine:
     `capacity` counts units of limits shared by all runs; `put_document(run, path, hash, replaces)` puts a document
     in place (in a thread); `folder` is where the doorbell hangs; with `serve` it takes up every run that waits and
     has no living owner, else only what is submitted; `inside` says of a task that it runs in this very process;
-    `report(state, why)` hears "running", "paused", "waiting" and "set aside".
+    `report(state, why)` hears "running", "paused", "waiting", "set aside", and "not here" of a run whose executors are
+    not there.
     """
 
     def __init__(

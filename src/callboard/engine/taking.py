@@ -274,7 +274,7 @@ class Taking:
         self.refused[held.number] = why
         error = StoreError(f"run {held.id} was set aside: {why}")
         self._abandon(held, error, None)
-        self._parts.tell("set aside", f"run {held.id}: {why}")
+        self._parts.tell("not here" if release else "set aside", f"run {held.id}: {why}")
         for end in self._ends.pop(held.number, ()):
             answer(end, error)
         if release:

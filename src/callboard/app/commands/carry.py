@@ -13,7 +13,7 @@ from callboard.app.commands.playing import promise, tell_production, tell_rest
 from callboard.core.orders import Finish
 from callboard.core.reasons import because
 from callboard.core.status import ENDED, Status
-from callboard.errors import Conflict, StoreError
+from callboard.errors import Conflict, Refused, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -42,7 +42,8 @@ async def carry_out(
     """Take runs up, wait, and let go of them. When `stop` is pulled what is at work is halted: *interrupted*.
 
     `watch` gets the engine once it has started; `report` hears what it meets, as `Engine` says. Raises Conflict when
-    another living process carries a run out, StoreError when one had to be set aside.
+    another living process carries a run out, Refused when its executors are not here, StoreError when one had to be set
+    aside.
     """
     stop = stop or Stop()
     carrier = Carrier(house, report)
@@ -150,12 +151,13 @@ class Carrier:
     def _reported(self, state: str, why: str) -> None:
         """The engine has something to say; a run that it had to set aside has nobody to wait for."""
         self._report(state, why)
-        if state != "set aside":
+        error = {"set aside": StoreError, "not here": Refused}.get(state)
+        if error is None:
             return
         for run in [run for run in self._waits if run in self.engine.refused]:
             for wait in self._waits.pop(run):
                 if not wait.done():
-                    wait.set_exception(StoreError(why))
+                    wait.set_exception(error(why))
 
 
 def _interrupt(waits: Iterable[asyncio.Future[Left]]) -> None:
