@@ -121,6 +121,18 @@ def test_what_is_withdrawn_is_passed_over() -> None:
     assert queue.starts() == ["b"]
 
 
+def test_what_was_withdrawn_is_passed_over_where_nothing_needs_a_unit() -> None:
+    queue = Queue([["a", "r1", 2, 1, []], ["b", "r1", 2, 2, []]], {}, {})
+    queue.admission.withdraw(queue.runs[1], queue.row(1, "a"))
+    assert queue.admission.pick(queue.runs[1], NOW) == [1]
+
+
+def test_a_step_that_may_start_no_more_leaves_units_alone() -> None:
+    queue = Queue([["a", "r1", 2, 1, ["x"]], ["b", "r1", 2, 2, ["x"]]], {"x": 2}, {})
+    assert queue.admission.pick(queue.runs[1], NOW, 1) == [0]
+    assert queue.admission.used == {"x": 1}
+
+
 def test_a_run_that_gets_something_more_urgent_goes_to_the_front_of_its_ring() -> None:
     queue = Queue([["a", "r1", 2, 1, ["x"]], ["b", "r2", 2, 2, ["x"]], ["c", "r2", 0, 3, ["x"]]], {"x": 3}, {})
     assert queue.starts() == ["c", "a", "b"]

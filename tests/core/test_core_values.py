@@ -101,6 +101,14 @@ def test_a_fact_that_is_written_is_the_fact_that_is_read(kind: type[Any], data: 
     assert f.decode(json.loads(f.encode(fact))) == fact
 
 
+def test_fields_that_have_defaults_may_be_left_out() -> None:
+    assert f.decode(["Succeeded", 1, 2, 3]) == f.Succeeded(1, 2, 3)
+
+
+def test_a_strangers_list_stays_a_list() -> None:
+    assert f.decode(json.loads(f.encode(f.Heard("k", 1, [1, [2]])))).value == [1, [2]]  # type: ignore[union-attr]
+
+
 def test_a_name_that_is_no_fact_is_told() -> None:
     with pytest.raises(KeyError):
         f.decode(["Rumoured"])
@@ -170,7 +178,9 @@ def test_a_plan_that_is_written_is_the_plan_that_is_read(plan: Plan) -> None:
 
 
 def test_defaults_of_a_task_are_not_written() -> None:
-    assert json.loads(plans.dump(Plan((Task("a"),))))["tasks"] == [{"name": "a"}]
+    text = plans.dump(Plan((Task("a"),)))
+    assert json.loads(text)["tasks"] == [{"name": "a"}]
+    assert plans.load(text).tasks == (Task("a"),)
 
 
 def test_what_is_no_condition_is_told() -> None:

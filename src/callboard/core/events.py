@@ -103,9 +103,7 @@ def judged(work: Step, fact: Judged) -> bool:
 def start_ticks(work: Step) -> None:
     """Ticks count from now on, for every periodic task."""
     for node, every in work.run.graph.periodic.items():
-        row = work.run.nodes[node]
-        if row.tick is None:
-            set_tick(work, row, work.now.wall + every.seconds)
+        set_tick(work, work.run.nodes[node], work.now.wall + every.seconds)
 
 
 def set_tick(work: Step, row: Node, at: float) -> None:

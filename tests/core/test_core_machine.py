@@ -1,0 +1,285 @@
+"""What the histories cannot say: rows, replays, stories, jitter, admission's own fact, runs without an engine."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from callboard.core import facts as f
+from callboard.core import mapped, replay, rows
+from callboard.core import orders as o
+from callboard.core.admission import MOST_STARTS, Admission
+from callboard.core.deadline import Now
+from callboard.core.events import MOST_ERRORS
+from callboard.core.executions import LONGEST_ASKED, pack
+from callboard.core.machine import HANDLERS, step
+from callboard.core.plan import Map, Plan, Probe, Retry, Review, Rule, Task
+from callboard.core.reasons import why
+from callboard.core.run import Run
+from callboard.core.status import FAILED, INIT, QUEUED, RETRYING, RUNNING, SUCCESS
+from callboard.core.story import story
+
+if TYPE_CHECKING:
+    import pytest
+
+    from callboard.core.step import Decision
+
+NOW = Now(1000.0, "boot", 10.0)
+
+
+class Life:
+    """A run with its journal and its latest rows, as a store would have them."""
+
+    def __init__(self, *tasks: Task, **plan: Any) -> None:
+        self.plan = Plan(tasks, **plan)
+        self.run = Run(1, "run", self.plan)
+        self.admission: Admission | None = Admission()
+        self.journal: list[tuple[list[str], Now, bool]] = []
+        self.executions: dict[int, tuple[Any, ...]] = {}
+        self.outcomes: dict[tuple[int, int], str] = {}
+        self.state = "{}"
+
+    def step(self, *facts: f.Fact, at: float = 0.0) -> Decision:
+        now = NOW._replace(wall=NOW.wall + at, elapsed=NOW.elapsed + at)
+        decision = step(self.run, facts, now, True, self.admission)
+        self.journal.append((decision.journal, now, True))
+        self.executions |= {row[0] >> 20: row for row in decision.executions}
+        self.outcomes |= {(id, revision): text for id, revision, text in decision.outcomes}
+        self.state = decision.state or self.state
+        return decision
+
+    def loaded(self) -> Run:
+        status, rows_of = int(self.run.status), self.executions.values()
+        return rows.load(1, "run", self.plan, status=status, state=self.state, executions=rows_of)
+
+
+def test_there_is_a_handler_for_every_kind_of_fact() -> None:
+    assert set(HANDLERS) == set(f.KINDS.values())
+
+
+def test_admissions_own_fact_means_nothing_from_outside() -> None:
+    life = Life(Task("a", limits=("x",)), Task("b", limits=("x",)), limits={"x": 1})
+    life.step(f.Begun())
+    decision = life.step(f.Admitted((1,)))
+    assert not decision.journal
+    assert not decision.orders
+    assert life.run.nodes[1].status is QUEUED
+
+
+def test_without_an_engine_what_would_start_waits_for_one() -> None:
+    life = Life(Task("a"), Task("b"))
+    life.admission = None
+    assert not life.step(f.Begun()).orders
+    assert why(life.run, 0) == "no engine"
+    life.step(f.Paused())
+    assert why(life.run, 0) == "paused"
+    life.step(f.Resumed(), f.Asked("b", "STOP"))
+    life.admission = Admission()
+    life.admission.adopt(life.run)
+    assert life.step().orders == [o.Start(0, 1, 1)]
+
+
+def test_a_step_starts_a_few_hundred_and_leaves_the_rest_to_the_next() -> None:
+    life = Life(*(Task(f"t{n}") for n in range(MOST_STARTS + 1)))
+    assert len(life.step(f.Begun()).orders) == MOST_STARTS
+    assert why(life.run, MOST_STARTS, life.admission) == "next step"
+    assert len(life.step().orders) == 1
+
+
+def test_a_page_that_is_no_longer_due_when_its_turn_comes_is_not_asked_for() -> None:
+    life = Life(*(Task(f"t{n}") for n in range(MOST_STARTS)), Task("m", map=Map()))
+    life.step(f.Begun())
+    life.step()
+    node = MOST_STARTS
+    life.step(f.Listed(node, 1, 1, (("x", 1),), True), f.Asked("m", "STOP"))
+    assert life.run.nodes[node].mapped is not None
+    mapped.ask(_step(life.run), life.run.nodes[node])
+    assert not life.run.nodes[node].mapped.asked
+
+
+def _step(run: Run) -> Any:
+    return replay.Step(run, NOW, None)
+
+
+def test_a_list_with_more_items_than_can_be_named_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapped, "MOST_NODES", 3)
+    life = Life(Task("m", map=Map()))
+    life.step(f.Begun())
+    life.step(f.Listed(0, 1, 1, (("x", 1), ("y", 1), ("z", 1))))
+    assert life.run.nodes[0].status is FAILED
+    assert why(life.run, 0) == "list failed"
+
+
+# ── retries ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def waits(retry: Retry, tries: int = 1, asked: float | None = None, run: str = "run") -> float:
+    life = Life(Task("a", retry=retry))
+    life.run.id = run
+    life.step(f.Begun())
+    for attempt in range(1, tries + 1):
+        decision = life.step(f.Failed(0, 1, attempt, "transient", retry_after=asked))
+        wake = decision.orders[-1]
+        assert isinstance(wake, o.Wake)
+        life.step(f.Woke(0, 1, attempt, "retry"))
+    return wake.at.length
+
+
+def test_waits_between_tries_grow_to_the_longest() -> None:
+    policy = Retry(9, delay=2.0, factor=3.0, longest=50.0)
+    assert [waits(policy, tries) for tries in (1, 2, 3, 4)] == [2.0, 6.0, 18.0, 50.0]
+
+
+def test_many_tries_do_not_overflow() -> None:
+    assert waits(Retry(400, delay=1.0, factor=10.0), 350) == 300.0
+
+
+def test_jitter_is_a_hash_and_no_dice_throw() -> None:
+    policy = Retry(2, delay=10.0, jitter=0.5)
+    assert 5.0 <= waits(policy) <= 15.0
+    assert waits(policy) == waits(policy) != waits(policy, run="another")
+
+
+def test_what_a_provider_asks_for_is_honoured_within_a_day() -> None:
+    policy = Retry(2, delay=10.0)
+    assert waits(policy, asked=60.0) == 60.0
+    assert waits(policy, asked=1.0) == 10.0
+    assert waits(policy, asked=1e18) == LONGEST_ASKED
+
+
+# ── reviews ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_edit_is_a_second_revision_and_only_once_it_is_approved() -> None:
+    life = Life(Task("a", review=Review()))
+    life.step(f.Begun())
+    life.step(f.Produced(0, 1, 1, "h1", '{"value":1}'))
+    life.step(f.Edited("a", 1, "h2", '{"value":2}'), f.Edited("a", 1, "h3", '{"value":3}'))
+    assert not life.outcomes
+    life.step(f.Approved("a", 1, "h3"))
+    assert life.outcomes == {(pack(1, 0, 1), 0): '{"value":1}', (pack(1, 0, 1), 1): '{"value":3}'}
+
+
+def test_what_is_stopped_unseen_has_no_outcome_and_keeps_its_draft() -> None:
+    life = Life(Task("a", review=Review()))
+    life.step(f.Begun())
+    life.step(f.Asked("a", "STOP"), f.Produced(0, 1, 1, "h1"))
+    assert not life.outcomes
+    assert json.loads(life.executions[1 << 20][6])["draft"][0] == "h1"
+
+
+# ── rows ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_first_queued_is_not_written_until_it_no_longer_follows() -> None:
+    life = Life(Task("a"), Task("b", needs=("a",)))
+    life.step(f.Begun())
+    life.step(f.Paused())
+    life.step(f.Succeeded(0, 1, 1))
+    assert life.run.nodes[1].status is QUEUED
+    assert 1 << 20 | 1 not in life.executions
+    assert life.loaded().nodes[1].status is QUEUED
+    life.step(f.Asked("a", "RESTART"))
+    assert 1 << 20 | 1 in life.executions
+    assert replay.stored(life.loaded()) == replay.stored(life.run)
+
+
+def test_the_counter_of_a_loaded_run_is_not_behind_what_fired() -> None:
+    life = Life(Task("a"), Task("b", needs=("a",)), Task("x"), Task("q", needs=("x",), limits=("u",)), limits={"u": 0})
+    for fact in (f.Begun(), f.Succeeded(0, 1, 1), f.Asked("a", "RESTART"), f.Succeeded(2, 1, 1), f.Succeeded(0, 2, 1)):
+        life.step(fact)
+    assert life.run.nodes[1].next is not None
+    loaded = life.loaded()
+    assert loaded.counter >= loaded.nodes[1].fired == life.run.nodes[1].fired
+
+
+def test_inputs_of_an_item_are_those_of_its_task_and_its_twin() -> None:
+    life = Life(Task("a"), Task("m", map=Map(), needs=("a",)), Task("n", map=Map("m")))
+    for fact in (f.Begun(), f.Succeeded(0, 1, 1), f.Listed(1, 1, 1, (("x", 1),)), f.Succeeded(3, 1, 1)):
+        life.step(fact)
+    assert life.run.inputs(3) == ((0, 1, 0),)
+    assert life.run.inputs(4) == ((1, 1, 0), (3, 1, 0))
+    assert life.run.find(4) == life.run.find("n/x") == 4
+    assert life.run.find(99) is life.run.find("n/y") is life.run.find("n/x/y") is None
+
+
+def test_a_key_may_hold_slashes() -> None:
+    life = Life(Task("m/n", map=Map()))
+    life.step(f.Begun())
+    life.step(f.Listed(0, 1, 1, (("a/b.txt", 1),)))
+    assert life.run.find("m/n/a/b.txt") == 1
+
+
+def test_a_probe_keeps_its_state_until_it_gives_another() -> None:
+    life = Life(Task("a"), rules=(Rule("a", "START", Probe("f", ("k",))),))
+    life.step(f.Begun())
+    life.step(f.Heard("k", 1), f.Judged(0, 1, False, {"n": 1}))
+    life.step(f.Heard("k", 2), f.Judged(0, 2, None))
+    assert life.run.branches[0].state == {"n": 1}
+    assert life.run.branches[0].errors == 1 < MOST_ERRORS
+
+
+# ── the journal ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def a_life() -> Life:
+    life = Life(Task("a", retry=Retry(2, 5.0)), Task("b", needs=("a",)), Task("m", map=Map()))
+    life.step(f.Begun())
+    life.step(f.Failed(0, 1, 1, "transient", "reset"), at=1)
+    life.step(f.Woke(0, 1, 1, "retry"), at=6)
+    life.step(f.Listed(2, 1, 1, (("x", 1),)), f.Paused(), f.Succeeded(0, 1, 2), at=7)
+    life.step(f.Resumed(), at=8)
+    life.step(f.Succeeded(3, 1, 1), f.Succeeded(1, 1, 1), at=9)
+    assert life.run.status is SUCCESS
+    return life
+
+
+def test_a_replay_gives_the_run_that_was_recorded() -> None:
+    life = a_life()
+    again = Run(1, "run", life.plan)
+    replay.replay(again, life.journal)
+    assert replay.picture(again) == replay.picture(life.run)
+
+
+def test_the_story_of_a_task_tells_what_it_became_when_and_why() -> None:
+    life = a_life()
+    assert story(life.journal, Run(1, "run", life.plan), "a") == [
+        "1000 RUNNING 1.1 after Begun",
+        "1001 RETRYING 1.1 (retry at 1006) after Failed a 1.1",
+        "1006 RUNNING 1.2 after Woke a 1.1",
+        "1007 SUCCESS 1.2 after Succeeded a 1.2",
+    ]
+    assert story(life.journal, Run(1, "run", life.plan), "b") == [
+        "1007 QUEUED 1.0 (paused) after Succeeded a 1.2",
+        "1008 RUNNING 1.1 after Resumed",
+        "1009 SUCCESS 1.1 after Succeeded b 1.1",
+    ]
+    assert story(life.journal, Run(1, "run", life.plan), "m/x")[0] == "1007 RUNNING 1.1 after Listed m 1"
+    assert story(life.journal, Run(1, "run", life.plan), "nobody") == []
+
+
+def test_what_starts_when_a_place_is_free_has_no_fact_of_its_own() -> None:
+    life = Life(*(Task(f"t{n}") for n in range(MOST_STARTS + 1)))
+    life.step(f.Begun())
+    life.step()
+    last = story(life.journal, Run(1, "run", life.plan), f"t{MOST_STARTS}")
+    assert last[-1] == "1000 RUNNING 1.1 after a free place"
+
+
+def test_an_event_and_a_person_are_causes_too() -> None:
+    life = Life(Task("a"), Task("z"), rules=(Rule("a", "START", Probe("f", ("k",))),))
+    life.step(f.Begun())
+    life.step(f.Heard("k", 1))
+    life.step(f.Judged(0, 1, True))
+    life.step(f.Asked("a", "STOP"))
+    told = story(life.journal, Run(1, "run", life.plan), "a")
+    assert [line.partition(" after ")[2] for line in told] == ["Judged 0", "Asked a"]
+
+
+def test_statuses_begin_with_init_and_a_retrying_task_waits() -> None:
+    life = Life(Task("a", retry=Retry(2)), Task("b"))
+    assert life.run.nodes[0].status is INIT
+    life.step(f.Begun())
+    life.step(f.TimedOut(0, 1, 1))
+    assert life.run.nodes[0].status is RETRYING
+    assert life.run.nodes[1].status is RUNNING
