@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
-from machine_adapter import Adapter
+from machine_adapter import Adapter, plan_of
+from random_world import Seeded, World
 from run_histories import first_difference, histories, main
 
 HERE = Path(__file__).parent
@@ -21,6 +22,34 @@ ALL = [path for folder in ("histories", "histories_ours") for path in histories(
 def test_the_machine_does_what_the_history_says(path: Path) -> None:
     history = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert first_difference(history) is None, history["name"]
+
+
+class Held(Adapter):
+    """The same, held against the invariants, its rows and its journal after every step."""
+
+    def begin(self, plan: dict[str, Any]) -> None:
+        self.world = World(Seeded(0), plan_of(plan))
+        self.state, self.admission = self.world.run, self.world.admission
+
+    def step(self, lines: list[str], at: float) -> list[str]:
+        self.world.time = at - 1000.0
+        decision = self.world.step([self.fact(line) for line in lines])
+        found = [self.order(order) for order in decision.orders]
+        while decision.orders:
+            decision = self.world.step([])
+            found += [self.order(order) for order in decision.orders]
+        return found
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_what_it_does_can_be_loaded_and_replayed(path: Path) -> None:
+    history = yaml.safe_load(path.read_text(encoding="utf-8"))
+    held = Held()
+    held.begin(history["plan"])
+    at = 0.0
+    for step in history["steps"]:
+        at = step.get("at", at)
+        held.step(step["in"], at)
 
 
 def test_the_adapter_stays_small_enough_to_be_read() -> None:

@@ -168,6 +168,17 @@ def test_what_is_stopped_unseen_has_no_outcome_and_keeps_its_draft() -> None:
     assert json.loads(life.executions[1 << 20][6])["draft"][0] == "h1"
 
 
+def test_without_an_engine_units_of_a_run_are_given_back_all_the_same() -> None:
+    life = Life(Task("a", limits=("x", "shared")), limits={"x": 1})
+    life.admission = Admission({"shared": 1})
+    life.step(f.Begun())
+    assert life.run.used == {"x": 1}
+    assert replay.stored(life.loaded()) == replay.stored(life.run)
+    life.admission = None
+    life.step(f.LeaseLost(0, 1, 1))
+    assert life.run.used == {"x": 0}
+
+
 # ── rows ────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -120,6 +120,8 @@ def actions_of(work: Step, row: Node | None, status: Status, candidates: list[in
             found[node] = rules.Action(node, "START", "need", None)
     if row is not None and row.id in run.graph.watched:
         for branch in rules.of_status(run, row.id):
+            if branch.node in work.looped:
+                continue  # it does nothing, so it takes nothing up
             action = rules.fire(work, branch)
             found.setdefault(action.node, action)
     return list(found.values())
