@@ -54,7 +54,11 @@ class Desk:
 
     def staged(self, *, replace: bool = False) -> Staged:
         return Staged(
-            str(self.dir), put=self.content.put, get=self.content.get, recorded=self.recorded.get, more=self.more,
+            str(self.dir),
+            put=self.content.put,
+            get=self.content.get,
+            recorded=self.recorded.get,
+            more=self.more,
             replace=replace,
         )
 
