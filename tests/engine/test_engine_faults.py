@@ -89,6 +89,7 @@ async def test_whichever_commit_fails_memory_equals_the_disk(stage: Stage, after
         differences = _watch(stage, engine)
         await engine.submit(run)
         await passing(stage.clock, lambda run=run: stage.status(run) is SUCCESS)  # type: ignore[misc]
+        await passing(stage.clock, lambda engine=engine: not engine.runs)  # type: ignore[misc]
         _is_whole(stage, run)
         assert not differences
         assert ("paused", "the disk is full") in stage.said

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -120,9 +121,13 @@ begun.wait()
 """,
     )
     script.until("at work")
-    script.interrupt()
-    script.ended()
-    assert done(here) == ["RunInterrupted"]
+    for _ in range(2):  # the first one may strike the main thread before its end, as in any script
+        script.interrupt()
+        with suppress(subprocess.TimeoutExpired):
+            script.process.wait(2)
+            break
+    ended = script.ended()
+    assert done(here) == ["RunInterrupted"], ended.err
 
 
 def test_sys_exit_in_the_script_is_its_own(here: Path) -> None:

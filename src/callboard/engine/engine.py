@@ -76,6 +76,7 @@ class Engine:
         self._parts = parts = Parts()
         parts.store, parts.backend, parts.clock, parts.owner = store, backend, clock, owner
         parts.lease, parts.inside, parts.tell, parts.evaluate = lease, inside, report, self._evaluate
+        parts.moved = self._moved
         parts.runs = {}
         self.runs: Mapping[int, Held] = parts.runs
         self._capacity, self._put_document, self._folder = dict(capacity or {}), put_document, folder
@@ -285,9 +286,14 @@ class Engine:
             answer(future, None)
         if stepped.answers:
             _give_answers(stepped)
+        self._moved(held.number, stepped.facts, stepped.orders)
+        if run.status in ENDED and held.number in self.runs and not (held.facts or held.mail):
+            self._taking.found_ended(held, run.status)  # it was on disk although its commit had failed
+
+    def _moved(self, run: int, facts: Sequence[Fact], orders: Sequence[Order]) -> None:
         for watcher in self._watchers:
             try:
-                watcher(held.number, stepped.facts, stepped.orders)
+                watcher(run, facts, orders)
             except Exception as error:
                 self.tell("waiting", f"a watcher failed: {error!r}")
 

@@ -11,7 +11,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from callboard.core.facts import Ticked, Woke
-from callboard.core.orders import Wake
+from callboard.core.orders import Finish, Wake
 from callboard.core.status import ENDED, INIT
 from callboard.engine import recovery
 from callboard.engine.held import Held
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from callboard.core.admission import Admission
     from callboard.core.facts import Fact
-    from callboard.core.orders import Evaluate, Tick
+    from callboard.core.orders import Evaluate, Order, Tick
     from callboard.core.plan import Task
     from callboard.core.status import Status
     from callboard.engine.batch import Stepped
@@ -46,7 +46,7 @@ class Parts:
 
     __slots__ = (
         "admission", "backend", "clock", "committer", "dispatcher", "evaluate", "inside", "keeper", "lease", "look",
-        "owner", "publisher", "read_mail", "runs", "store", "tell", "timers", "turns",
+        "moved", "owner", "publisher", "read_mail", "runs", "store", "tell", "timers", "turns",
     )  # fmt: skip
 
     admission: Admission
@@ -59,6 +59,7 @@ class Parts:
     keeper: Keeper
     lease: float
     look: Callable[[], None]
+    moved: Callable[[int, Sequence[Fact], Sequence[Order]], None]
     owner: Owner
     publisher: Publisher
     read_mail: Callable[[Held, Sequence[Letter]], None]
@@ -168,7 +169,7 @@ class Taking:
         if taken.documents:
             parts.publisher.publish(held, taken.documents)
         if run.status in ENDED and not (held.facts or held.mail):
-            return self.finish(held, run.status)
+            return self.found_ended(held, run.status)
         return parts.turns.ready(held)
 
     def set_timer(self, held: Held, order: Wake | Tick) -> None:
@@ -215,6 +216,11 @@ class Taking:
         if len(self._leaving) == 1:
             self._parts.timers.at(self._parts.clock.now().elapsed + LINGER, self._let_go)
         self.tell_end(held.number, status)
+
+    def found_ended(self, held: Held, status: Status) -> None:
+        """It has ended, and nobody was told: no step of this engine knows that it did it."""
+        self.finish(held, status)
+        self._parts.moved(held.number, (), (Finish(status),))
 
     def ended_here(self, run: int) -> Status | None:
         """How a run ended that is still ours, so that nobody can have reopened it."""

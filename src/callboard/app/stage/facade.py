@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import concurrent.futures.thread  # noqa: TC003  it has to be there before us, see `_at_end`
+import concurrent.futures.thread
 import os
 import threading
 from contextlib import asynccontextmanager, suppress
@@ -260,6 +260,7 @@ class Stage:
         self.root, self.settings, self.pid = root, settings, os.getpid()
         self._house: House | None = None
         self._carrier: Carrier | None = None
+        self._posted: list[tuple[threading.Thread, concurrent.futures.Future[Played]]] = []
         self._plays: list[Play] = []
         self._quiet = asyncio.Event()
         self._turns: dict[int, list[asyncio.Future[None]]] = {}
@@ -276,7 +277,11 @@ class Stage:
     # ── for those who wait ──────────────────────────────────────────────────────────────────────────────
 
     def post(self, play: Play) -> concurrent.futures.Future[Played]:
-        return asyncio.run_coroutine_threadsafe(self._play(play), self._loop)
+        future = asyncio.run_coroutine_threadsafe(self._play(play), self._loop)
+        posted = (play.thread, future)
+        self._posted.append(posted)
+        future.add_done_callback(lambda future: self._posted.remove(posted))
+        return future
 
     def interrupt(self, play: Play) -> None:
         with suppress(RuntimeError):  # it is closed: everything was interrupted
@@ -288,18 +293,17 @@ class Stage:
         if threading.current_thread() is self._thread or (house is not None and house.functions.runs_here()):
             raise UsageError("callboard.run would wait for itself on this thread; use: await callboard.arun(...)")
 
+    def wait_for_others(self) -> None:
+        """Wait for the runs that threads wait for which the interpreter waits for."""
+        concurrent.futures.wait([future for thread, future in list(self._posted) if _outlives_us(thread)])
+
     def close(self) -> None:
-        """Let what other threads wait for end, halt the rest in good order, and stop."""
+        """Halt what is left in good order, and stop. In a forked child there is nothing to stop."""
         if self.pid != os.getpid() or self._loop.is_closed():
             return
-        others = [play for play in list(self._plays) if play.thread.is_alive() and not play.thread.daemon]
-        closing = asyncio.run_coroutine_threadsafe(self._close(others), self._loop)
-        try:
-            closing.result()
-        except KeyboardInterrupt:
-            for play in others:
-                self.interrupt(play)
-            closing.result(_PATIENCE)
+        closed = threading.Event()
+        self._loop.call_soon_threadsafe(lambda: asyncio.run_coroutine_threadsafe(self._close(closed), self._loop))
+        closed.wait(_PATIENCE)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_PATIENCE)
 
@@ -376,18 +380,20 @@ class Stage:
         if held is not None and held.run is not None and "interrupted" in held.run.holds:
             await carrier.engine.post(number, Continued())
 
-    async def _close(self, others: list[Play]) -> None:
-        for play in self._plays:
-            if play not in others:
+    async def _close(self, closed: threading.Event) -> None:
+        try:
+            for play in self._plays:
                 play.stop.pull()
-        while self._plays:
-            self._quiet.clear()
-            await self._quiet.wait()
-        if self._carrier is not None and self._house is not None:
-            await self._carrier.engine.stop(interrupt=True)
-            await self._house.hang_up()
-            self._house.close()
-        await self._loop.shutdown_default_executor()
+            while self._plays:
+                self._quiet.clear()
+                await self._quiet.wait()
+            if self._carrier is not None and self._house is not None:
+                await self._carrier.engine.stop(interrupt=True)
+                await self._house.hang_up()
+                self._house.close()
+            await self._loop.shutdown_default_executor()
+        finally:
+            closed.set()
 
 
 def _wake(waiting: asyncio.Future[None]) -> None:
@@ -432,8 +438,21 @@ def _root(settings: Settings) -> Path:
 
 
 def _close_all() -> None:
-    while _stages:
-        _stages.pop().close()
+    """At the end of the interpreter. A Ctrl-C stops waiting for others, a second one leaves."""
+    try:
+        for stage in _stages:
+            stage.wait_for_others()
+    except KeyboardInterrupt:
+        pass
+    try:
+        while _stages:
+            _stages.pop().close()
+    except KeyboardInterrupt:
+        os._exit(130)
+
+
+def _outlives_us(thread: threading.Thread) -> bool:
+    return thread.is_alive() and not thread.daemon and thread is not threading.current_thread()
 
 
 #: Before `concurrent.futures` refuses work (it has to be imported by then), and so before `atexit`; the way in has no
