@@ -49,9 +49,10 @@ def total(later):
 
 
 plan = callboard.plan(
-    callboard.task("step", step, each=list(range(300))),
+    callboard.task("step", step, each=list(range(300)), limits=["few"]),
     callboard.task("later", later, over="step"),
     callboard.task(total, needs=["later"]),
+    limits={"few": 4},
 )
 print(callboard.run(plan, id="show").value)
 """
@@ -61,18 +62,20 @@ print(callboard.run(plan, id="show").value)
 def test_a_script_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     chance = random.Random(SEED)
-    kills, recorded = 0, set[int]()
+    kills, slow, recorded = 0, 1.0, set[int]()
     while True:
         before = len(_did(tmp_path))
         process = subprocess.Popen([sys.executable, "script.py"], cwd=tmp_path, stdout=subprocess.PIPE)
         try:
-            out, _ = process.communicate(timeout=chance.uniform(0.2, 0.7) if kills < KILLS else PATIENCE)
+            out, _ = process.communicate(timeout=chance.uniform(0.2, 0.7) * slow if kills < KILLS else PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
             kills += 1
         assert not recorded & set(_did(tmp_path)[before:]), "what was recorded is not done again"
-        recorded = _recorded(tmp_path)
+        now = _recorded(tmp_path)
+        slow = 1.0 if now > recorded else slow * 2  # what is killed at the same place three times is poison
+        recorded = now
         if process.returncode == 0:
             break
         assert process.returncode == -signal.SIGKILL
@@ -99,3 +102,19 @@ def _recorded(here: Path) -> set[int]:
         return {items[node] for node in items if store.outcome(runs[0].number, node, 1) is not None}
     finally:
         store.close()
+
+
+@pytest.mark.timeout(3 * PATIENCE)
+def test_a_function_that_kills_its_process_is_set_aside_after_three_times(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(
+        "import os, signal\nimport callboard\n\n\n"
+        "def deadly():\n    os.kill(os.getpid(), signal.SIGKILL)\n\n\n"
+        "try:\n    callboard.run(callboard.plan(callboard.task('good', lambda: 1), deadly), id='show')\n"
+        "except callboard.RunFailed as error:\n    print(error)\n"
+    )
+    codes = []
+    for _ in range(4):
+        process = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, timeout=PATIENCE)
+        codes.append(process.returncode)
+    assert codes == [-signal.SIGKILL] * 3 + [0], process.stderr.decode()
+    assert b"deadly" in process.stdout

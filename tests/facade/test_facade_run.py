@@ -317,3 +317,14 @@ def test_a_run_that_another_process_carries_out_is_refused_by_its_number(here: P
     store.close()
     with pytest.raises(Conflict, match=f"carried out by process {parent}"):
         callboard.run(one, id="theirs")
+
+
+def test_a_production_may_call_functions_of_this_process(here: Path) -> None:
+    @callboard.register("shout_in_a_production")
+    def shout(pipe_data: Any, params: Any) -> Any:
+        pipe_data["pipeout_text"] = pipe_data["pipein_text"].upper()
+        return pipe_data
+
+    (here / "show.ai").write_text("name: Show\npipe:\n  - {type: function, function: shout_in_a_production}\n")
+    production = {"name": "letters", "steps": ["draft", "sent"]}
+    assert callboard.run_in_production("show.ai", production, "hello", "text", "sent") == ("HELLO", "00001")

@@ -44,7 +44,7 @@ def run_in_production(
     error is raised. Raises RunFailed, RunCancelled, InvalidFile, NotFound, Permanent for a model without a key.
     """
     settings = from_environment(os.environ, model=model)
-    house = open_house(settings, here=Path.cwd(), make=True)
+    house = open_house(settings, here=Path.cwd(), make=True, inside=True)
     try:
         row = submit_pipeline(
             house,
