@@ -424,6 +424,8 @@ class World:
                 self.step([woke])
             else:
                 self.step([])
+                if self.run.open and not self.run.held:
+                    continue  # the step before was not drained, and this one has judged what that left
                 assert self.run.status in ENDED or because(self.run).startswith(("listening", "tick")), "it stands"
                 return
         assert self._loops(), "everything answers, and it neither ends nor rests"

@@ -19,7 +19,7 @@ from random_world import Seeded, World, live
 
 from callboard.core.admission import Admission
 from callboard.core.deadline import Now
-from callboard.core.facts import Begun, Succeeded
+from callboard.core.facts import Begun, Paused, Resumed, Succeeded
 from callboard.core.invariants import check
 from callboard.core.machine import step
 from callboard.core.orders import Start
@@ -93,7 +93,11 @@ def test_runs_that_share_limits_never_take_more_than_there_is(data: st.DataObjec
         take(run, [Begun()])
     while outside:
         run, order = outside.pop(draw(st.integers(0, len(outside) - 1)))
-        take(run, [Succeeded(order.node, order.number, order.attempt)])
+        meddled = [Paused()] if draw(st.integers(0, 9)) == 9 and run.status not in ENDED else []
+        take(run, [*meddled, Succeeded(order.node, order.number, order.attempt)])
+        if not outside:
+            for run in runs:
+                take(run, [Resumed()] if run.holds else [])
     assert all(run.status in ENDED for run in runs)
 
 

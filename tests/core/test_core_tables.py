@@ -10,6 +10,9 @@ import yaml
 
 from callboard.core.admission import PATIENCE, Admission
 from callboard.core.deadline import Deadline, Now, after, left
+from callboard.core.facts import Begun, Paused, Succeeded
+from callboard.core.machine import step
+from callboard.core.orders import Start
 from callboard.core.plan import Plan, Task
 from callboard.core.run import Node, Run
 from callboard.core.status import QUEUED, RUNNING
@@ -105,6 +108,19 @@ def test_units_of_the_runs_own_limits_are_kept_and_given_back_too() -> None:
     assert run.used == {"own": 1}
     queue.admission.withdraw(run, queue.row(2, "b"))
     assert run.used == {"own": 0}
+
+
+def test_units_that_a_paused_run_frees_go_on_to_a_run_that_waits() -> None:
+    admission = Admission({"x": 1})
+    one, other = (Run(number, "r", Plan((Task("t", limits=("x",)), Task("z")))) for number in (1, 2))
+    assert Start(0, 1, 1) in step(one, [Begun()], NOW, True, admission).orders
+    assert Start(0, 1, 1) not in step(other, [Begun()], NOW, True, admission).orders
+    step(one, [Paused()], NOW, True, admission)
+    assert admission.called() == []
+    step(one, [Succeeded(0, 1, 1)], NOW, True, admission)
+    assert admission.called() == [2]
+    assert step(other, [], NOW, True, admission).orders == [Start(0, 1, 1)]
+    assert admission.called() == []
 
 
 def test_what_is_offered_twice_starts_once() -> None:

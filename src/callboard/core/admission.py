@@ -12,10 +12,11 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from callboard.core.deadline import Now
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from callboard.core.deadline import Now
     from callboard.core.run import Node, Run
 
 #: Starts of one step; the rest is QUEUED, *next step*.
@@ -80,6 +81,8 @@ class Admission:
         self.served = dict(served or {})  # run → its last turn
         self._turn = max(self.served.values(), default=0)
         self._coming = 0
+        self._freed = False
+        self._now = Now(0.0, "", 0.0)  # as the last step read it
         self._runs: dict[int, Ready] = {}
         self._rings: dict[Limits, Ring] = {}
         self._blocked: dict[tuple[int, Limits], Now] = {}  # heads that wait for several limits, since when
@@ -155,7 +158,11 @@ class Admission:
                 self.offer(run, row)
 
     def called(self) -> list[int]:
-        """Runs that have a pick waiting: step them."""
+        """Runs that have a pick waiting: step them. Units freed by a run that may start nothing itself go on here."""
+        if self._freed and self._rings:
+            while (found := self.next(None, self._now)) is not None:
+                self._runs[found.run].kept.append(found.node)
+        self._freed = False
         return [number for number, ready in self._runs.items() if ready.kept]
 
     def kept(self, run: int) -> Sequence[int]:
@@ -189,6 +196,7 @@ class Admission:
     def release(self, run: Run, names: Limits) -> None:
         """Units of the engine's limits are free again."""
         self._count(run, names, -1)
+        self._freed = True
 
     def _count(self, run: Run, names: Limits, units: int) -> None:
         for name in names:
@@ -206,7 +214,8 @@ class Admission:
     def pick(self, run: Run, now: Now, most: int = MOST_STARTS) -> list[int]:
         """The nodes of `run` that start now, at most `most`, in order; their units are taken."""
         ready = self._runs.get(run.number)
-        if ready is None:
+        self._now = now
+        if ready is None or not (ready.offered or ready.kept or self._rings):
             return []
         picked, ready.kept = ready.kept, []
         if len(ready.heaps) == 1 and () in ready.heaps and not self._rings:
@@ -232,8 +241,8 @@ class Admission:
                 picked.append(node)
         return picked
 
-    def next(self, run: Run, now: Now) -> Pick | None:
-        """Take the units for the next start, of `run` or of a run it shares a queue with."""
+    def next(self, run: Run | None, now: Now) -> Pick | None:
+        """Take the units for the next start, of `run` or of a run that waits for the engine's limits."""
         best: tuple[bool, int, int, int, int, int, Limits] | None = None
         kept: set[str] = set()  # units that freed up are kept for a head that has waited long for several
         free = []
@@ -250,15 +259,16 @@ class Admission:
                     best = one
         return self._serve(best[4], best[6]) if best is not None else None
 
-    def _heads(self, run: Run) -> list[tuple[int, Limits, tuple[int, int, int]]]:
+    def _heads(self, run: Run | None) -> list[tuple[int, Limits, tuple[int, int, int]]]:
         """(run, limits, head) of each queue that `run` may be served from."""
         heads: list[tuple[int, Limits, tuple[int, int, int]]] = []
-        ready = self._runs[run.number]
-        for names in ready.heaps:
-            if names not in self._rings or not self._is_shared(run, names):
-                head = ready.head(names)
-                if head is not None:
-                    heads.append((run.number, names, head))
+        if run is not None:
+            ready = self._runs[run.number]
+            for names in ready.heaps:
+                if names not in self._rings or not self._is_shared(run, names):
+                    head = ready.head(names)
+                    if head is not None:
+                        heads.append((run.number, names, head))
         for names, ring in list(self._rings.items()):
             number = self._turn_in(ring, names)
             head = None if number is None else self._runs[number].head(names)

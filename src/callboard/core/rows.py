@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from callboard.core.plan import Plan
 
 
+_STATUSES = tuple(Status)
+
+
 def dump_run(run: Run) -> str:
     """What of a run is neither a column nor a row of its own, as JSON text."""
     data: dict[str, Any] = {}
@@ -80,8 +83,7 @@ def load(
     for node, parent, _, key, _ in sorted(items, key=lambda row: row[0]):
         item = run.add_item(parent, key)
         assert item.id == node, (item.id, node)
-    for row in executions:
-        _load_execution(run, row)
+    _load_executions(run, executions)
     _place_items(run, items)
     for branch, text in branches:
         _load_branch(run.branches[branch], json.loads(text))
@@ -114,18 +116,27 @@ def _place_items(run: Run, items: Iterable[Sequence[Any]]) -> None:
             row.mapped.items[node] = place & 0xFFFFF
 
 
-def _load_execution(run: Run, row: Sequence[Any]) -> None:
-    id, status, attempt, began, at, reason, text = row
-    node = run.nodes[(id >> 20) & 0xFFFFF]
-    node.number = id & 0xFFFFF
-    node.status, node.attempt, node.began, node.at = Status(status), attempt, began, at
-    node.reason = reason or ""
-    if node.number and node.parent < 0:
-        node.current = node.fresh = True
-        node.fired = began
-    if text:
-        _load_extra(node, json.loads(text))
-    run.counter = max(run.counter, began)
+def _load_executions(run: Run, executions: Iterable[Sequence[Any]]) -> None:
+    nodes, counter = run.nodes, 0
+    for id, status, attempt, began, at, reason, text in executions:
+        node = nodes[(id >> 20) & 0xFFFFF]
+        node.number, node.status, node.attempt, node.began, node.at = (
+            id & 0xFFFFF,
+            _STATUSES[status],
+            attempt,
+            began,
+            at,
+        )
+        if reason:
+            node.reason = reason
+        if node.number and node.parent < 0:
+            node.current = node.fresh = True
+            node.fired = began
+        if text:
+            _load_extra(node, json.loads(text))
+        if began > counter:
+            counter = began
+    run.counter = counter
 
 
 def _load_extra(node: Node, data: dict[str, Any]) -> None:
@@ -174,7 +185,8 @@ def _derive(run: Run) -> None:
     roots = set(run.graph.roots)
     for node in run.graph.order:
         row = run.nodes[node]
-        row.waiting, row.movers, row.broken, row.up_began = needs(run, row)
+        if run.graph.parents[node]:
+            row.waiting, row.movers, row.broken, row.up_began = needs(run, row)
         if row.status is INIT and run.acting and _is_due(run, row, roots):
             _queue(run, row)
         row.may = row.is_open or row.next is not None or Step.possible(run, row)

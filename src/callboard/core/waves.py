@@ -177,10 +177,11 @@ def _admit(work: Step) -> bool:
     run, admission = work.run, work.admission
     if admission is None or not _may_start(work):
         return False
-    for row in work.queued[work.offered :] if work.offered else work.queued:
-        if row.status is QUEUED or (row.mapped is not None and row.mapped.due):
-            admission.offer(run, row)
-    work.offered = len(work.queued)
+    if work.offered < len(work.queued):
+        for row in work.queued[work.offered :]:
+            if row.status is QUEUED or (row.mapped is not None and row.mapped.due):
+                admission.offer(run, row)
+        work.offered = len(work.queued)
     picked = admission.pick(run, work.now, work_left(work))
     if not picked:
         return False
@@ -205,6 +206,8 @@ def start_all(work: Step, picked: Sequence[int]) -> None:
 
 def _show_queued(work: Step) -> bool:
     """QUEUED is seen by others only when the task had to wait."""
+    if not work.queued:
+        return False
     queued, work.queued, work.offered = work.queued, [], 0
     for row in queued:
         if row.status is QUEUED and row.id in work.run.graph.watched:
