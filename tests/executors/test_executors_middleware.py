@@ -106,6 +106,8 @@ async def test_the_text_of_a_file_is_read_when_its_item_begins(desk: Desk) -> No
     saw = await filled(desk, inputs=inputs, item=file_item("a.md"))
     assert (saw["prompt"], saw["pipe"]) == ("a: of the file", "of the file")
     assert (await filled(desk, inputs={"each": {}}, item=file_item("b.bin")))["pipe"] == "b.bin"
+    with pytest.raises(Permanent, match="text"):  # and is not the word "null" in a prompt
+        await filled(desk, inputs=inputs, item=file_item("b.bin"))
 
 
 # ── documents ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -152,7 +154,7 @@ async def test_an_output_that_is_there_is_kept_when_overwriting_is_off(desk: Des
 
 
 async def test_an_output_outside_is_refused(desk: Desk) -> None:
-    with pytest.raises(Permanent, match="outside"):
+    with pytest.raises(Permanent, match="climbs"):
         await put_out(desk, Does("x"), inputs={"output_file": "../../etc/passwd"})
 
 

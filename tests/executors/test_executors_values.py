@@ -192,7 +192,7 @@ def test_the_evidence_of_a_strange_error_holds_a_bounded_traceback() -> None:
 def test_what_is_written_is_staged_and_read_back_but_not_yet_in_place(desk: Desk) -> None:
     staged = desk.staged()
     hash = staged.write("out/a.txt", b"new")
-    assert staged.read("./out/../out/a.txt") == b"new"
+    assert staged.read("./out//a.txt") == b"new"
     assert not (desk.dir / "out").exists()
     assert staged.written == [("out/a.txt", hash, None)]
 
@@ -202,6 +202,17 @@ def test_a_file_that_no_run_has_recorded_is_not_replaced(desk: Desk) -> None:
     staged = desk.staged()
     hash = staged.write("a.txt", b"ours")
     assert staged.written == [("a.txt", hash, None)]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["a/../../evil.py", "a/../function/evil.py", "..", ".callboard/callboard.db", "a/.callboard/b", "./.callboard/x"],
+)
+def test_no_path_climbs_or_reaches_into_our_own_files(desk: Desk, path: str) -> None:
+    with pytest.raises(InvalidName):
+        desk.staged(replace=True).write(path, b"x")
+    with pytest.raises(InvalidName):
+        desk.staged().read(path)
 
 
 def test_whoever_asks_for_it_replaces_the_version_that_is_there(desk: Desk) -> None:

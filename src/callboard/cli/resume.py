@@ -37,7 +37,9 @@ def command(
     house = told.house(model=model)
     try:
         tell_rest(house)
-        row, said = resume(house, house.find_run(run, open=run is None), again=again, restart=restart)
+        row, said = resume(
+            house, house.find_run(run, open=run is None and not (again or restart)), again=again, restart=restart
+        )
         if said and house.is_owned(row):
             told.note(f"run {row.id} goes on in process {row.owner.pid if row.owner else '?'}")
             told.next(f"callboard show {row.id}")

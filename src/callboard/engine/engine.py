@@ -116,7 +116,7 @@ class Engine:
         finds them goes on.
         """
         parts = self._parts
-        self._taking.closing = self._mail.closed = parts.turns.closing = True
+        self._taking.closing = self._mail.closed = parts.turns.closing = parts.publisher.closing = True
         for held in list(parts.runs.values()) if interrupt else ():
             if held.run is not None and held.run.status in (INIT, RUNNING):
                 self._post(held, Interrupted())

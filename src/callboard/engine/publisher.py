@@ -36,6 +36,7 @@ class Publisher:
         self._put, self._post, self._sleep, self._report = put, post, sleep, report
         self._queues: dict[int, deque[tuple[str, str, str | None, int]]] = {}
         self._tasks: set[tuple[int, asyncio.Task[None]]] = set()
+        self.closing = False  # what cannot be put in place stays *pending*, and is published at the next start
 
     def publish(self, held: Held, documents: Iterable[tuple[str, str, str | None, int]]) -> None:
         """(path, hash, hash it replaces, execution id), recorded as pending."""
@@ -61,7 +62,8 @@ class Publisher:
         try:
             while queue and not held.lost:
                 path, hash, replaces, id = queue[0]
-                await self._put_in_place(held.number, path, hash, replaces)
+                if not await self._put_in_place(held.number, path, hash, replaces):
+                    return
                 queue.popleft()
                 if not held.lost:
                     held.published.append((path, hash, replaces, id, "published"))
@@ -69,13 +71,20 @@ class Publisher:
         finally:
             self._queues.pop(held.number, None)
 
-    async def _put_in_place(self, run: int, path: str, hash: str, replaces: str | None) -> None:
-        tried = 0
+    async def _put_in_place(self, run: int, path: str, hash: str, replaces: str | None) -> bool:
+        """Whether it is in place; False when the engine ends while it cannot be put there."""
+        tried, told = 0, ""
         while self._put is not None:
             try:
                 await asyncio.to_thread(self._put, run, path, hash, replaces)
-                return
+                return True
             except (OSError, CallboardError) as error:
-                self._report("waiting", f"{path} cannot be put in place: {error}")
-                await self._sleep(_WAITS[min(tried, len(_WAITS) - 1)])
-                tried += 1
+                why = f"{path} cannot be put in place: {error}"
+            if self.closing:
+                return False
+            if why != told:
+                self._report("waiting", why)
+            told = why
+            await self._sleep(_WAITS[min(tried, len(_WAITS) - 1)])
+            tried += 1
+        return True

@@ -64,6 +64,13 @@ def file_item(path: str) -> dict[str, Json]:
     return {"path": path, "name": name, "stem": name.rpartition(".")[0] or name, "text": None}
 
 
+def _shown(item: Json) -> Json:
+    """An item as templates see it: a file that is no text has no `text`, and using it is an error, not "null"."""
+    if is_file(item) and item["text"] is None:
+        return {name: value for name, value in item.items() if name != "text"}
+    return item
+
+
 def is_file(item: Json) -> bool:
     """Whether `item` is one that `file_item` made."""
     return isinstance(item, dict) and item.keys() == _FILE
@@ -95,7 +102,11 @@ def namespace(work: Work) -> dict[str, Json]:
     }
     if production := params.get("production"):
         names["production"] = Named(str(production.get("name", "")), production)
-    had = {"item": work.item, "key": work.attempt.item, **{name: params.get(name) for name in ("id", "genre", "no")}}
+    had = {
+        "item": _shown(work.item),
+        "key": work.attempt.item,
+        **{name: params.get(name) for name in ("id", "genre", "no")},
+    }
     return names | {name: value for name, value in had.items() if value is not None}
 
 

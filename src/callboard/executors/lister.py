@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from callboard.errors import CallboardError, InvalidFile, InvalidName, NotJson, Permanent
 from callboard.executors.failures import step_error
 from callboard.executors.flow import file_item, namespace, value_of
+from callboard.executors.staged import OURS
 from callboard.executors.values import canonical, decode, text_of
 from callboard.text.template import fill
 
@@ -119,13 +120,15 @@ def _files(directory: str, pattern: str) -> Iterator[str]:
     """Files that match, sorted by path, relative to `directory` and inside of it."""
     if os.path.isabs(pattern):
         pattern = os.path.relpath(pattern, os.path.abspath(directory))
+    if OURS in pattern.split("/"):
+        raise InvalidName(f"the glob {pattern!r} reaches into Callboard's own files. Fix: name another place")
     if ".." in pattern.split("/"):
         raise InvalidName(f"the glob {pattern!r} leaves {directory}. Fix: run where the files are")
     top = os.path.realpath(directory)
     count = 0
     for path in sorted(glob.glob(pattern, root_dir=directory, recursive=True)):
         real = os.path.realpath(os.path.join(directory, path))
-        if real.startswith(top.rstrip("/") + "/") and os.path.isfile(real):
+        if real.startswith(top.rstrip("/") + "/") and os.path.isfile(real) and OURS not in real.split("/"):
             count += 1
             if count > _MOST_FILES:
                 raise Permanent(f"the glob {pattern!r} matches more than {_MOST_FILES} files")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _MOST = 1 << 30  # bytes of a file that may be read
 _LONGEST = 255  # bytes of one part of a path
+OURS = ".callboard"  # a project's own folder, which no step reads or writes: it holds the state, logs and cache
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -90,6 +91,11 @@ class Staged:
             raise InvalidName(f"not a path, or one with control characters: {path!r:.80}")
         if any(len(part.encode(errors="replace")) > _LONGEST for part in path.split("/")):
             raise InvalidName(f"{path!r:.80}… has a part that is longer than {_LONGEST} bytes")
+        parts = path.split("/")
+        if ".." in parts:
+            raise InvalidName(f"{path!r} climbs with '..'. Fix: name a file from where the run began, or in full")
+        if OURS in parts:
+            raise InvalidName(f"{path!r} is among Callboard's own files. Fix: name another place")
         full = os.path.normpath(os.path.join(self._roots[0], path))
         for root in self._roots:
             if full.startswith(root.rstrip("/") + "/"):

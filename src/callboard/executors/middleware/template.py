@@ -59,9 +59,10 @@ def _unmet(when: Json, values: Mapping[str, Any]) -> str:
 
 
 async def _read(item: dict[str, Json], ctx: Context) -> dict[str, Json]:
-    """The item of a file with its text, None when it is no text."""
+    """The item of a file with its text; one that is no text has none, so that a template that uses it says so."""
     data = await asyncio.to_thread(ctx.documents.read, item["path"])
     try:
         return {**item, "text": data.decode("utf-8-sig")}
-    except UnicodeDecodeError:
+    except UnicodeDecodeError as error:
+        ctx.log(f"{item['path']} is not UTF-8 text (byte {error.start}); only its path and name can be used", "warning")
         return item
