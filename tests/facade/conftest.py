@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from callboard.app.stage import facade
+from callboard.app.stage import thread as engine_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,5 +20,5 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CALLBOARD_MODEL", "offline")
     yield tmp_path
-    facade._close_all()
+    engine_thread.close_all()
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("callboard engine")]

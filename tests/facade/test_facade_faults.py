@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import callboard
-from callboard.app.stage import facade
+from callboard.app.stage import thread as engine_thread
 from callboard.core import plan as plans
 from callboard.core import rows
 from callboard.errors import StoreError, Transient
@@ -75,10 +75,10 @@ def test_whichever_commit_fails_the_caller_gets_the_value(monkeypatch: pytest.Mo
             "a commit that fails calls nobody again"
         )
         assert not differences
-        store = facade._stages[-1]._house.store  # type: ignore[union-attr]
+        store = engine_thread._threads[-1]._house.store  # type: ignore[union-attr]
         assert len(store.journal(result.number)) >= 5 and not store.waiting()
         commits = store.commits if n == 0 else commits
-        facade._close_all()
+        engine_thread.close_all()
         n += 1
     assert commits > 5
 
@@ -86,9 +86,9 @@ def test_whichever_commit_fails_the_caller_gets_the_value(monkeypatch: pytest.Mo
 def _compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What memory and disk say differently after any commit of the engines that are opened from now on."""
     differences: list[str] = []
-    opened: Callable[[facade.Stage], Any] = facade.Stage._opened
+    opened: Callable[[engine_thread.EngineThread], Any] = engine_thread.EngineThread._opened
 
-    def watched(stage: facade.Stage) -> Any:
+    def watched(stage: engine_thread.EngineThread) -> Any:
         house, carrier = opened(stage)
 
         def compare(run: int, facts: object, orders: object) -> None:
@@ -99,7 +99,7 @@ def _compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         carrier.engine.watch(compare)
         return house, carrier
 
-    monkeypatch.setattr(facade.Stage, "_opened", watched)
+    monkeypatch.setattr(engine_thread.EngineThread, "_opened", watched)
     return differences
 
 

@@ -1,0 +1,32 @@
+"""A production hears how a run ended, although the process that played in it is dead."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+from crash_show import PATIENCE, Show
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_killed_run_that_is_cancelled_fails_its_instance(tmp_path: Path) -> None:
+    show = Show(tmp_path / "show", notes=3, latency=PATIENCE)
+    process = show.start("run", "show.ai", "text", "--id", "show")
+    while not show.asked():
+        try:
+            process.wait(0.05)
+        except subprocess.TimeoutExpired:
+            continue
+        raise AssertionError("it ended before it asked for anything")
+    assert show.instances() == {"00001": "active"}
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(PATIENCE)
+    assert show.lived("cancel", "show").code == 0
+    assert show.instances() == {"00001": "failed"}
+    assert len(list(show.root.glob("project-home/productions/cards/settings/diagnostics/*-error-*"))) == 1
+    assert show.lived("resume").code == 8
+    assert len(list(show.root.glob("project-home/productions/cards/settings/diagnostics/*"))) == 1, "it is told once"
