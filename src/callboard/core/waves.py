@@ -182,17 +182,14 @@ def _admit(work: Step) -> bool:
             if row.status is QUEUED or (row.mapped is not None and row.mapped.due):
                 admission.offer(run, row)
         work.offered = len(work.queued)
-    picked = admission.pick(run, work.now, work_left(work))
+    if work.begun >= MOST_STARTS:
+        return False
+    picked = admission.pick(run, work.now, MOST_STARTS - work.begun)
     if not picked:
         return False
     work.decision.journal.append(encode(Admitted(tuple(picked))))
     start_all(work, picked)
     return True
-
-
-def work_left(work: Step) -> int:
-    """Starts that this step has left."""
-    return max(0, MOST_STARTS - work.begun)
 
 
 def start_all(work: Step, picked: Sequence[int]) -> None:
