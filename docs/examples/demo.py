@@ -53,7 +53,10 @@ def main() -> None:
     lay_out(chosen)
     where = os.path.relpath(STAGE)
     print(f"{len(chosen)} documents are laid out in {where}/library; what comes of them lies in", file=sys.stderr)
-    print(f"{where}/project-home/productions/library\n", file=sys.stderr, flush=True)
+    print(f"{where}/project-home/productions/library", file=sys.stderr)
+    program = os.path.relpath(Path(sys.executable).with_name("callboard"), STAGE)
+    print(f"look at it afterwards with: cd {where} && {program} show\n", file=sys.stderr, flush=True)
+    os.environ.setdefault("CALLBOARD_OFFLINE_LATENCY", "0.3")  # seconds a call takes, so that there is progress to see
     os.chdir(STAGE)
     callboard = Path(sys.executable).with_name("callboard")
     os.execv(callboard, [str(callboard), "--project", ".", "run", "library.ai", "--model", "offline"])
