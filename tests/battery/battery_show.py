@@ -142,7 +142,7 @@ def _claim(store: SQLiteStore) -> None:
 
 
 def _link(link: int) -> Step:
-    """One commit: the outcome of a node, its ledger row, the next node begun, a letter consumed; two runs, or many rows."""
+    """One commit: a node's outcome and ledger row, the next node begun, a letter consumed; two runs, or many rows."""
     outcome = json.dumps({"value": "x" * LARGE if link % 9 == 4 else f"value {link}"})
     return Step(
         f"link {link}", lambda store, root: store.commit(_writes(link, outcome)),
