@@ -1,8 +1,8 @@
 """A show for a disk that fails: every kind of write of the store, one after another, each acknowledged or not.
 
-The steps are the same each time, so the whole content of the database after each of them is known beforehand
-(`dump`). Whatever is found on a disk later must be exactly one of these contents: none that was acknowledged is
-missing, nothing is there by halves, nothing twice.
+Each step is one transaction at most, and they are the same each time, so the whole content of the database after
+each of them is known beforehand (`dump`). Whatever is found on a disk later must be exactly one of these contents:
+none that was acknowledged is missing, nothing is there by halves, nothing twice.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -63,7 +63,11 @@ def dump(store: SQLiteStore) -> str:
 
 def steps(links: int = LINKS) -> list[Step]:
     """The show. Runs 1 and 2 are owned with fence 1; `links` commits of a chain, and everything else in between."""
-    show = [Step("create", lambda store, root: _create(store)), Step("claim", lambda store, root: _claim(store))]
+    show = [
+        Step("create", lambda store, root: _create(store)),
+        Step("claim 1", lambda store, root: _claim(store, 1)),
+        Step("claim 2", lambda store, root: _claim(store, 2)),
+    ]
     for link in range(1, links + 1):
         show.append(_link(link))
         more = _BETWEEN.get(link % 12)
@@ -136,13 +140,12 @@ def _create(store: SQLiteStore) -> None:
     assert [row.number for row in store.create_runs(runs)] == [1, 2]
 
 
-def _claim(store: SQLiteStore) -> None:
-    for run in (1, 2):
-        assert store.claim(run, ME, 1e9, 2.0, alive=lambda owner: True) == 1
+def _claim(store: SQLiteStore, run: int) -> None:
+    assert store.claim(run, ME, 1e9, 2.0, alive=lambda owner: True) == 1
 
 
 def _link(link: int) -> Step:
-    """One commit: a node's outcome and ledger row, the next node begun, a letter consumed; two runs, or many rows."""
+    """One commit: an outcome, its ledger row, the next nodes begun, a letter consumed; of two runs, or of many rows."""
     outcome = json.dumps({"value": "x" * LARGE if link % 9 == 4 else f"value {link}"})
     return Step(
         f"link {link}", lambda store, root: store.commit(_writes(link, outcome)),
@@ -198,6 +201,16 @@ def _record(link: int) -> list[Step]:
     ]  # fmt: skip
 
 
+def _backup(link: int) -> list[Step]:
+    name = f".callboard/backups/{link}.db"
+
+    def holds(store: SQLiteStore, root: Path) -> bool:
+        with closing(SQLiteStore(root / name, readonly=True)) as copy:
+            return not copy.check() and len(copy.journal(1)) >= link
+
+    return [Step(f"backup {link}", lambda store, root: store.backup(root / name), holds)]
+
+
 def _housekeeping(link: int) -> list[Step]:
     return [Step(f"checkpoint {link}", lambda store, root: store.checkpoint())]
 
@@ -205,37 +218,38 @@ def _housekeeping(link: int) -> list[Step]:
 def _document(link: int) -> list[Step]:
     """Bytes are kept, the document is recorded as pending, put in place and recorded as published: three acts."""
     old = _hash(link - 12) if link > 12 else None
-    paths = [f"out/{link}/new.md", "out/again.md", "kept.md"]
-    replaced = [None, old, None]
+    replaced = {f"out/{link}/new.md": None, "again/again.md": old, "kept.md": None}
+    later = {_text(later) for later in range(link, 1000, 12)}
 
     def put(store: SQLiteStore, root: Path) -> None:
         assert store.put(_text(link)) == _hash(link)
 
     def record(status: str) -> Callable[[SQLiteStore, Path], None]:
-        rows = [(path, _hash(link), before, 1, status) for path, before in zip(paths, replaced, strict=True)]
+        rows = [(path, _hash(link), before, 1, status) for path, before in replaced.items()]
         return lambda store, root: store.commit([Write(1, 1, 40.0 + link, documents=rows)])
 
-    def place(store: SQLiteStore, root: Path) -> None:
-        for path, before in zip(paths, replaced, strict=True):
-            said = publish(root, path, _hash(link), before, store.ours, store.get)
+    def place(path: str) -> Step:
+        def act(store: SQLiteStore, root: Path) -> None:
+            said = publish(root, path, _hash(link), replaced[path], store.ours, store.get)
             assert said == ("conflict" if path == "kept.md" else "published")
 
-    def in_place(store: SQLiteStore, root: Path) -> bool:
-        again = {_text(later) for later in range(link, 1000, 12)}
-        beside = {path.read_bytes() for path in root.glob("kept (ours *).md")}
-        new = (root / paths[0]).read_bytes() == _text(link)
-        return new and (root / paths[1]).read_bytes() in again and _text(link) in beside
+        def holds(store: SQLiteStore, root: Path) -> bool:
+            if path == "kept.md":
+                return _text(link) in {beside.read_bytes() for beside in root.glob("kept (ours *).md")}
+            return (root / path).is_file() and (root / path).read_bytes() in later
+
+        return Step(f"publish {path} {link}", act, holds)
 
     return [
         Step(f"put {link}", put, lambda store, root: store.get(_hash(link)) == _text(link)),
         Step(f"pending {link}", record("pending")),
-        Step(f"publish {link}", place, in_place),
+        *map(place, replaced),
         Step(f"published {link}", record("published")),
     ]
 
 
 _BETWEEN: dict[int, Callable[[int], list[Step]]] = {
-    1: _letters, 3: _document, 5: _events, 6: _housekeeping, 8: _record, 10: _letters, 11: _housekeeping,
+    1: _letters, 3: _document, 5: _events, 6: _housekeeping, 8: _record, 9: _backup, 10: _letters, 11: _housekeeping,
 }  # fmt: skip
 
 

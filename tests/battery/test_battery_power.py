@@ -27,8 +27,8 @@ from battery_show import (
 
 from callboard.store.sql import database
 from callboard.testing.disk.calls import watched
-from callboard.testing.disk.image import Image, images, whole
-from callboard.testing.disk.log import Log
+from callboard.testing.disk.image import Image, images, killed, whole
+from callboard.testing.disk.log import Log, Named, Renamed
 from callboard.testing.disk.vfs import DiskVfs
 
 if TYPE_CHECKING:
@@ -36,12 +36,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 IMAGES = 250  # for each of four seeds
+KILLS = 10  # for each of two, and at every place where a file gets a name; with six images of each
 
 
 class Played(NamedTuple):
     """A show that was played: where in the log each step began and was acknowledged, and what was recorded then.
 
-    `dumps[n]` is the content after the first n steps.
+    `dumps[n]` is the content after the first n steps. What is there when it begins counts as acknowledged: it can be
+    seen by anyone.
     """
 
     log: Log
@@ -62,22 +64,30 @@ def folder() -> Iterator[Path]:
 
 
 def play(folder: Path, name: str, checkpoint_pages: int = 1000) -> Played:
-    root = start(folder / "disk")
-    log, show = Log(root), steps()
+    log = Log(start(folder / "disk"))
+    return play_on(log, name, Played(log, steps(), [], [], []), checkpoint_pages=checkpoint_pages)
+
+
+def play_on(log: Log, name: str, before: Played, most: int = 1000, checkpoint_pages: int = 1000) -> Played:
+    """Open a store and play on from where it stands, `most` steps. What is there already was seen: acknowledged."""
     vfs = DiskVfs(log, name)
-    begun, acknowledged, dumps = list[int](), list[int](), list[str]()
     with watched(log):
-        store = open_store(root, name)
+        store = open_store(log.root, name)
         store.writer.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_pages}")
-        dumps.append(dump(store))
-        for step in show:
+        with log.faults.away():
+            dumps = [dump(store)]
+        first = before.dumps.index(dumps[0]) if before.dumps else 0
+        begun, acknowledged = [len(log.ops)] * first, [len(log.ops)] * first
+        dumps = [*before.dumps[:first], *dumps]
+        for step in before.show[first : first + most]:
             begun.append(len(log.ops))
-            step.act(store, root)
+            step.act(store, log.root)
             acknowledged.append(len(log.ops))
-            dumps.append(dump(store))
+            with log.faults.away():
+                dumps.append(dump(store))
         store.close()
     vfs.unregister()
-    return Played(log, show, begun, acknowledged, dumps)
+    return Played(log, before.show[: first + most], begun, acknowledged, dumps)
 
 
 def cuts(played: Played, count: int, seed: str) -> list[int]:
@@ -111,10 +121,11 @@ def examine(played: Played, image: Image, root: Path, random: Random) -> None:
         store.close()
 
 
-def lost(played: Played, folder: Path, count: int, seed: str) -> list[str]:
+def lost(played: Played, folder: Path, places: Sequence[int], seed: str) -> list[str]:
     """What is missing of what was acknowledged, for each image of which something is."""
     random, missing = Random(seed), list[str]()
-    for image in images(played.log, cuts(played, count, seed), seed=seed):
+    for image in images(played.log, places, seed=seed):
+        shutil.rmtree(folder / "image", ignore_errors=True)
         root = image.write(folder / "image")
         try:
             examine(played, image, root, random)
@@ -122,7 +133,6 @@ def lost(played: Played, folder: Path, count: int, seed: str) -> list[str]:
             missing.append(str(loss))
         except Exception as error:
             raise AssertionError(f"image {image.seed}") from error
-        shutil.rmtree(root)
     return missing
 
 
@@ -138,15 +148,36 @@ def test_the_log_misses_nothing(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", ["one", "two", "three", "four"])
-def test_a_power_cut_loses_nothing_that_was_acknowledged(folder: Path, seed: str) -> None:
+def test_a_power_cut_loses_nothing_that_was_acknowledged(
+    folder: Path, seed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if seed != "one":
+        monkeypatch.setattr(database, "GROWN", 200_000)  # smaller images; the log may outgrow it, too
     played = play(folder, f"power-{seed}", {"one": 1000, "two": 1, "three": 20, "four": 60}[seed])
     print(f"seed {seed}: {IMAGES} images of {len(played.log.ops)} operations")
-    assert lost(played, folder, IMAGES, seed) == []
+    assert lost(played, folder, cuts(played, IMAGES, seed), seed) == []
+
+
+@pytest.mark.parametrize("seed", ["five", "six"])
+def test_what_a_killed_process_left_is_durable_before_it_is_shown(folder: Path, seed: str) -> None:
+    """Kill -9, anywhere; the next process opens what is there, shows it, goes on; then the power is cut."""
+    played, random = play(folder, f"power-{seed}"), Random(seed)
+    ops, begun = played.log.ops, played.log.begun
+    named = [place for place, op in enumerate(ops, 1) if type(op) in (Named, Renamed) and place > begun]
+    kills = named[seed == "six" :: 2]  # where a file has a name, and nobody has made it durable
+    kills += [random.randint(played.begun[0], len(ops)) for _ in range(KILLS)]
+    for kill, cut in enumerate(kills):
+        log = killed(played.log, cut, folder / "killed")
+        again = play_on(log, f"power-{seed}-{kill}", played, most=6)
+        seen = again.acknowledged[0]
+        places = [seen, seen, *(random.randint(seen, len(log.ops)) for _ in range(4))]
+        assert lost(again, folder, places, f"{seed}-{kill}-{cut}") == []
+        shutil.rmtree(folder / "killed")
 
 
 def test_it_would_be_found_if_commits_were_not_synced(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "_SETTINGS", database._SETTINGS.replace("FULL", "NORMAL"))
     played = play(folder, "power-normal", 60)
-    missing = lost(played, folder, IMAGES, "normal")
+    missing = lost(played, folder, cuts(played, IMAGES, "normal"), "normal")
     print(f"with NORMAL {len(missing)} of {IMAGES} images had lost something")
     assert len(missing) > IMAGES // 10

@@ -63,16 +63,14 @@ class Content:
         directory = path.parent
         if directory not in self._durable or not directory.is_dir():
             self._make(directory)
-        trusted = not _is_doubtful(directory)
+        trusted = not whole.doubtful(directory)
         if not trusted or not (_holds(path, data) or whole.create(directory, path.name, data) or _holds(path, data)):
             whole.replace(directory, path.name, data)
         sync(directory)
 
     def _make(self, shard: Path) -> None:
         for folder in (self.root, shard):
-            with _opened(folder.parent) as parent:
-                if not whole.make_folder(parent, folder.name, 0o700) and folder not in self._durable:
-                    whole.sync(parent)
+            make_folder(folder, settled=folder in self._durable)
             self._durable.add(folder)
 
 
@@ -107,6 +105,15 @@ def sync(directory: Path) -> None:
         whole.sync(descriptor)
 
 
+def make_folder(folder: Path, mode: int = 0o700, *, settled: bool = False) -> bool:
+    """A directory, if it is not there, and its name durable (that of a `settled` one is); whether it was made."""
+    with _opened(folder.parent) as parent:
+        made = whole.make_folder(parent, folder.name, mode)
+        if not made and not settled:
+            whole.sync(parent)
+        return made
+
+
 @contextmanager
 def _opened(directory: Path) -> Iterator[int]:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -114,11 +121,6 @@ def _opened(directory: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _is_doubtful(directory: Path) -> bool:
-    with _opened(directory) as descriptor:
-        return whole.doubtful(descriptor)
 
 
 def _holds(path: Path, data: bytes) -> bool:

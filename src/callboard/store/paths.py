@@ -92,6 +92,8 @@ def write_at(parent: int, name: str, data: bytes, mode: int = 0o600) -> None:
 
 
 def _enter(here: int, part: str, create: bool) -> int:
+    if create and whole.doubtful(here):
+        whole.make_folder(here, part, 0o777)
     try:
         below = os.open(part, _DIRECTORY, dir_fd=here)
         if create:

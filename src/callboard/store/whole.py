@@ -36,13 +36,19 @@ def sync(directory: int) -> None:
         raise
 
 
-def doubtful(directory: int) -> bool:
+def doubtful(directory: int | Path) -> bool:
     """Whether a sync of this directory has failed in this process: a name in it is durable once it is made anew."""
     return bool(_doubtful) and _identity(directory) in _doubtful
 
 
 def make_folder(directory: int, name: str, mode: int) -> bool:
-    """Make a directory, its name durable; False when something has that name. Raises OSError: then it is not there."""
+    """Make a directory, its name durable; False when something has that name. Raises OSError: then it is not there.
+
+    One that is there, empty, in a doubtful directory is made anew, because its name may be what was not synced.
+    """
+    if doubtful(directory):
+        with suppress(OSError):
+            os.rmdir(name, dir_fd=directory)
     try:
         os.mkdir(name, mode, dir_fd=directory)
     except FileExistsError:
@@ -98,8 +104,8 @@ def settle(directory: int, folder: int) -> None:
         _settled.add(identity)
 
 
-def _identity(file: int) -> tuple[int, int]:
-    status = os.fstat(file)
+def _identity(file: int | Path) -> tuple[int, int]:
+    status = os.stat(file)
     return status.st_dev, status.st_ino
 
 

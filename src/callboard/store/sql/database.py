@@ -5,11 +5,8 @@ nobody ever sees "database is locked"; no vendor's error leaves this room; a for
 corrupting its parent's file. Readers are separate connections, so a page for a person never waits for a commit
 nor delays one.
 
-After an I/O error the log may hold a commit that nobody was told of, and whose pages the kernel calls clean though
-they never reached the disk: recovered by a later process it would be believed, and what is recorded behind it lost
-with the next power cut. So before anything else is written the log is emptied through the connection that knows
-how much of it is true, and another connection takes over. To close and open the file instead would be that
-recovery.
+After an I/O error the log is in doubt (`doubt.py`): before anything else is written it is emptied through the
+connection that knows how much of it is true, and another connection takes over.
 """
 
 from __future__ import annotations
@@ -35,8 +32,9 @@ from callboard.errors import (
     StoreRefused,
 )
 from callboard.store.content import sync
-from callboard.store.sql import gate, schema
+from callboard.store.sql import files, gate, schema
 from callboard.store.sql import queries as q
+from callboard.store.sql.doubt import Doubt
 from callboard.store.sql.lock import WriteLock
 
 if TYPE_CHECKING:
@@ -63,12 +61,13 @@ class Database:
         self._lock: WriteLock | None = None
         self._writer: apsw.Connection | None = None
         self._watcher: apsw.Connection | None = None
-        self._doubtful = False  # the disk failed: the log is to be begun anew
+        self._doubt = Doubt(path)
         try:
             self._open_to_read() if readonly else self._open_to_write()
         except (apsw.Error, UnicodeDecodeError, OSError) as error:
+            told = self.failed(error)
             self.close()
-            raise translated(error, path) from error
+            raise told from error
         except CallboardError:
             self.close()
             raise
@@ -118,7 +117,7 @@ class Database:
         """The connection that writes; only under `lock`."""
         if self._writer is None:
             raise StoreError(f"{self.path} is closed")
-        if self._doubtful:
+        if self._doubt:
             self._begin_anew()
         return self._writer
 
@@ -132,15 +131,15 @@ class Database:
                 yield writer
                 writer.execute("COMMIT")
             except BaseException as error:
-                if writer.in_transaction:
-                    writer.execute("ROLLBACK")
+                roll_back(writer)
                 if isinstance(error, apsw.Error | UnicodeError):
                     raise self.failed(error) from error
                 raise
 
     def failed(self, error: BaseException) -> CallboardError:
         """`translated`, of a write; after an I/O error the next one begins on a new connection."""
-        self._doubtful |= isinstance(error, apsw.IOError)
+        if isinstance(error, apsw.IOError):
+            self._doubt.begin()
         return translated(error, self.path)
 
     def checkpoint(self) -> None:
@@ -181,12 +180,15 @@ class Database:
             return
         for connection in (*self._idle, self._watcher):
             if connection is not None:
-                connection.close()
+                _close(connection)
         self._idle, self._watcher = [], None
         if self._lock is not None:
             if self._writer is not None:
                 with self._lock:
-                    self._writer.close()
+                    if self._doubt:
+                        with suppress(apsw.Error):
+                            self._empty_log()
+                    _close(self._writer)
             self._lock.close()
         self._writer = self._lock = None
 
@@ -195,7 +197,7 @@ class Database:
     def _open_to_read(self) -> None:
         if not self.path.exists():
             raise StoreError(f"there is no {self.path}")
-        self._sync_log()
+        self._doubt.sync()
         reader = self._reader()
         self._idle.append(reader)
         have, known = schema.version(reader), len(schema.MIGRATIONS)
@@ -205,15 +207,15 @@ class Database:
 
     def _open_to_write(self) -> None:
         folder = self.path.parent
-        for directory in (folder, folder / "run"):
-            _make_way(directory)
+        new = files.make_way(folder, 0o700)
+        files.make_way(folder / "run", 0o700)
         self._lock = WriteLock(folder / "run" / f"{self.path.name}.lock")
         with self._lock:
-            _create(self.path)
-            self._sync_log()
+            new = files.create(self.path) and new
+            self._doubt.settle()
             self._writer = writer = self._connect_to_write()
-            if not schema.version(writer):
-                _sync_way(self.path)
+            if not new and not schema.version(writer):
+                files.sync_way(self.path)
             schema.upgrade(writer, schema.MIGRATIONS, time.time(), self._backup_before_upgrade)
             self._grow()
 
@@ -230,21 +232,20 @@ class Database:
         old = self._writer
         assert old is not None
         try:
-            old.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._empty_log()
             self._writer = self._connect_to_write()
-            self._doubtful = False
-            old.close()
+            _close(old)
             self._grow()
         except apsw.FullError:
             pass  # the log grows as it is written to
         except apsw.Error as error:
-            self._doubtful = True
+            self._doubt.begin()
             raise StoreError(f"the disk fails: nothing is recorded before it is well again ({error})") from error
 
-    def _sync_log(self) -> None:
-        """What is about to be recovered may be the last words of a process that was killed before they were durable."""
-        with suppress(FileNotFoundError):
-            _sync_file(Path(f"{self.path}-wal"))
+    def _empty_log(self) -> None:
+        assert self._writer is not None
+        self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        self._doubt.end()
 
     def _connect(self, flags: int) -> apsw.Connection:
         connection = apsw.Connection(str(self.path), flags=flags, vfs=self._vfs)
@@ -269,19 +270,24 @@ class Database:
         self._backup(self.path.parent / "backups" / f"{self.path.stem}-schema{version}-{stamp}.db")
 
     def _backup(self, to: Path) -> None:
-        _make_way(to.parent)
+        files.make_way(to.parent, 0o700)
         temporary = to.with_name(f".{to.name}.tmp")
         temporary.unlink(missing_ok=True)
-        _create(temporary)
+        files.clear(temporary)  # what one that failed has left would be taken for ours
+        files.create(temporary)
         copy, source = apsw.Connection(str(temporary), vfs=self._vfs), self._writer or self._reader()
         try:
-            with copy.backup("main", source, "main") as backup:
-                while not backup.done:
-                    backup.step(_PAGES)
+            backup = copy.backup("main", source, "main")
+            while not backup.done:
+                backup.step(_PAGES)
+            backup.finish()
             copy.execute("PRAGMA journal_mode = DELETE")
-        finally:
-            copy.close()
-        _sync_file(temporary)
+        except BaseException:
+            _close(copy)
+            raise
+        copy.close()
+        files.clear(temporary)
+        files.sync_file(temporary)
         os.replace(temporary, to)
         sync(to.parent)
 
@@ -299,6 +305,19 @@ class Database:
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
         if self._lock is not None:
             self._lock.close()
+
+
+def roll_back(connection: apsw.Connection) -> None:
+    """End a transaction that has failed, if SQLite has not; that the disk fails in it changes nothing."""
+    if connection.in_transaction:
+        with suppress(apsw.Error):
+            connection.execute("ROLLBACK")
+
+
+def _close(connection: apsw.Connection) -> None:
+    """The last of a file copies the log back; when the disk fails in that, it is still in the log."""
+    with suppress(apsw.Error):
+        connection.close()
 
 
 def translated(error: BaseException, path: Path) -> CallboardError:
@@ -335,37 +354,6 @@ def _constraint(error: apsw.ConstraintError) -> CallboardError:
     if "json_valid" in text:
         return NotJson(f"a text that is not strict JSON was refused: {text}")
     return StoreError(f"refused by the store: {text}")
-
-
-def _create(path: Path) -> None:
-    """An empty file that only its owner can read; SQLite gives its log and index the same mode."""
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        pass
-
-
-def _make_way(folder: Path) -> None:
-    """Make a directory and those above it that are missing, and their names durable."""
-    if not folder.is_dir():
-        _make_way(folder.parent)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        sync(folder.parent)
-
-
-def _sync_way(path: Path) -> None:
-    """Make durable that a file is there: whoever made it, or its directory, may have died before he could."""
-    sync(path.parent)
-    with suppress(PermissionError):  # a directory that we may pass but not read
-        sync(path.parent.parent)
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _disown_all() -> None:

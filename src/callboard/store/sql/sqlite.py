@@ -23,6 +23,7 @@ from callboard.store.content import Content
 from callboard.store.packing import unpack
 from callboard.store.sql import batch as batches
 from callboard.store.sql import queries as q
+from callboard.store.sql.database import roll_back
 from callboard.store.sql.reading import Reading, run_row
 from callboard.store.sql.records import RecordTable
 from callboard.text.names import identifier, title
@@ -153,18 +154,18 @@ class SQLiteStore(Reading, RecordTable):
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────
 
     def _commit(self, writes: Sequence[Write]) -> None:
-        batch = batches.encode(writes, self._head, self.content.put)
-        saves = [save for write in writes for save in write.saves]
         try:
+            batch = batches.encode(writes, self._head, self.content.put)
+            saves = [save for write in writes for save in write.saves]
             if saves:
                 self._with_saves(batch, saves)
             else:
                 self.writer.execute(q.insert_batch(batch.rows), batch.bindings)
         except BaseException as error:
-            for run in batch.fences:
-                self._heads.pop(run, None)
+            for write in writes:
+                self._heads.pop(write.run, None)
             if isinstance(error, apsw.Error | UnicodeError):
-                raise self._reason(error, batch, writes) from error
+                raise self._reason(error, writes) from error
             raise
         self._heads.update(batch.heads)
 
@@ -179,8 +180,7 @@ class SQLiteStore(Reading, RecordTable):
                 writer.execute(self._saves[name], dict(params))
             writer.execute("COMMIT")
         except BaseException:
-            if writer.in_transaction:
-                writer.execute("ROLLBACK")
+            roll_back(writer)
             raise
 
     def _head(self, run: int, fence: int) -> batches.Head:
@@ -190,11 +190,16 @@ class SQLiteStore(Reading, RecordTable):
         row = self.writer.execute(q.HEAD, (run,)).fetchone()
         return batches.Head(fence, 0, chain.START) if row is None else batches.Head(fence, row[0] & 0xFFFFFFFF, row[1])
 
-    def _reason(self, error: Exception, batch: batches.Batch, writes: Sequence[Write]) -> Exception:
+    def _reason(self, error: Exception, writes: Sequence[Write]) -> Exception:
         """Why a batch was refused, in our words; nothing of it was written."""
-        text = str(error)
+        try:
+            return self._told(error, str(error), writes)
+        except apsw.Error as another:  # asking the database for more has failed
+            return self.failed(another)
+
+    def _told(self, error: Exception, text: str, writes: Sequence[Write]) -> Exception:
         if q.FENCE_LOST in text:
-            return FenceLost(self._lost(batch.fences))
+            return FenceLost(self._lost({write.run: write.fence for write in writes}))
         if isinstance(error, UnicodeError) or q.NOT_JSON in text or q.WRONG_COUNT in text:
             batches.check_outcomes(writes)
         if q.NOT_JSON in text or "malformed JSON" in text:

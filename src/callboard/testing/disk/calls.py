@@ -18,14 +18,14 @@ from callboard.testing.disk.faults import DELETE, NAME, RESIZE, SYNC, WRITE
 from callboard.testing.disk.log import Named, NotSynced, Renamed, Resized, Synced, Unnamed, Wrote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from callboard.testing.disk.log import Log
 
 _NAMELESS = getattr(os, "O_TMPFILE", 0)
 _PATCHED = (
-    "open", "fdopen", "write", "fsync", "fdatasync", "ftruncate", "link", "rename", "replace", "unlink", "remove",
-    "mkdir", "rmdir",
+    "open", "fdopen", "write", "pwrite", "fsync", "fdatasync", "ftruncate", "link", "rename", "replace", "unlink",
+    "remove", "mkdir", "rmdir",
 )  # fmt: skip
 
 
@@ -89,14 +89,24 @@ class _Calls:
         if file is None:
             return int(self._real["write"](fd, data))
         with self._log.lock:
-            fault = self._log.faults.next(WRITE)
-            if fault is not None and not fault.half:
-                raise fault.raised()
-            data = bytes(data)[: max(1, len(data) // 2)] if fault is not None else bytes(data)
             offset = os.fstat(fd).st_size if _appends(fd) else os.lseek(fd, 0, os.SEEK_CUR)
-            written = int(self._real["write"](fd, data))
-            self._log.note(Wrote(file, offset, data[:written]))
-            return written
+            return self._write(file, data, offset, lambda part: self._real["write"](fd, part))
+
+    def pwrite(self, fd: int, data: Any, offset: int) -> int:
+        file = self._known(fd)
+        if file is None:
+            return int(self._real["pwrite"](fd, data, offset))
+        with self._log.lock:
+            return self._write(file, data, offset, lambda part: self._real["pwrite"](fd, part, offset))
+
+    def _write(self, file: int, data: Any, offset: int, real: Callable[[bytes], int]) -> int:
+        fault = self._log.faults.next(WRITE)
+        if fault is not None and not fault.half:
+            raise fault.raised()
+        part = bytes(data)[: max(1, len(data) // 2)] if fault is not None else bytes(data)
+        written = real(part)
+        self._log.note(Wrote(file, offset, part[:written]))
+        return written
 
     def fsync(self, fd: Any) -> None:
         number = fd if isinstance(fd, int) else fd.fileno()

@@ -59,10 +59,26 @@ def images(log: Log, cuts: Iterable[int], *, seed: object) -> Iterator[Image]:
 
 def whole(log: Log) -> Tree:
     """What lies there when nothing is lost. Equal to the directory itself, or the log has missed something."""
+    return _played(log, len(log.ops)).image(Random(0), 1.0)
+
+
+def killed(log: Log, cut: int, to: Path) -> Log:
+    """Lay out below `to` what is there when every process dies behind the first `cut` operations, and log on there.
+
+    The power stays on, so all that was written can be read; what was not synced is as perishable as it was.
+    """
+    surface = _played(log, cut)
+    Image(cut, "killed", surface.image(Random(0), 1.0)).write(to)
+    later = Log(to)
+    later.go_on_from(log, cut, {path: file for path, file in surface.files(Random(0), 1.0)})
+    return later
+
+
+def _played(log: Log, cut: int) -> _Surface:
     surface = _Surface(log.folders)
-    for op in log.ops:
+    for op in log.ops[:cut]:
         surface.take(op)
-    return surface.image(Random(0), 1.0)
+    return surface
 
 
 class _Change:
@@ -116,6 +132,14 @@ class _Surface:
                         one.owed = _OWED_NOTHING
 
     def image(self, random: Random, chance: float) -> Tree:
+        leavings = random.random() < 0.5
+        return {
+            path: None if file in self._folders else self._content(file, random, chance, leavings)
+            for path, file in self.files(random, chance)
+        }
+
+    def files(self, random: Random, chance: float) -> list[tuple[str, int]]:
+        """(path, file) of all that has a name; a directory stands before what is in it."""
         names = dict(self._names)
         for one in self._namings:
             if random.random() < chance:
@@ -123,18 +147,14 @@ class _Surface:
         inside: dict[int, list[tuple[str, int]]] = {}
         for (place, name), file in names.items():
             inside.setdefault(place, []).append((name, file))
-        leavings = random.random() < 0.5
-        tree: Tree = {}
-        ways = [("", ROOT)]
+        found, ways = list[tuple[str, int]](), [("", ROOT)]
         while ways:
             way, place = ways.pop()
             for name, file in inside.get(place, ()):
+                found.append((way + name, file))
                 if file in self._folders:
-                    tree[way + name] = None
                     ways.append((f"{way}{name}/", file))
-                else:
-                    tree[way + name] = self._content(file, random, chance, leavings)
-        return tree
+        return found
 
     def _content(self, file: int, random: Random, chance: float, leavings: bool) -> bytes:
         data = bytearray(self._data.get(file, b""))

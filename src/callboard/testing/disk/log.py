@@ -103,6 +103,17 @@ class Log:
     def note(self, op: Op) -> None:
         self.ops.append(op)
 
+    def go_on_from(self, other: Log, cut: int, files: dict[str, int]) -> None:
+        """What lies here is what the first `cut` operations of `other` have left, and no more durable than there.
+
+        `files` are the other's files by path.
+        """
+        self.ops, self.folders, self._count = other.ops[:cut], set(other.folders), other._count
+        self.begun = cut
+        for path, file in files.items():
+            status = os.stat(self.root / path)
+            self._ids[status.st_dev, status.st_ino] = file
+
     def where(self, path: str | bytes | os.PathLike[str], folder: int | None = None) -> tuple[int | None, str]:
         """(directory, name) of a path, relative to the descriptor `folder`; None when it is not below the root."""
         head, name = os.path.split(os.fsdecode(path))
