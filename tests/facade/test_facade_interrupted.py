@@ -162,7 +162,7 @@ def test_ctrl_c_in_asyncio_run_is_in_good_order_too(here: Path) -> None:
 
 @pytest.mark.parametrize("part", range(3))
 def test_ctrl_c_at_any_moment_loses_nothing_and_repeats_nothing(here: Path, part: int) -> None:
-    """In starting, recording, commits, between two tasks: wherever it strikes."""
+    """In starting, recording, commits, between two tasks: wherever it strikes (but in Python's own imports)."""
     chance = random.Random(part)
     text = """
 def step(item):
@@ -174,8 +174,9 @@ async def last(step):
     return sum(one["value"] for one in step)
 
 plan = callboard.plan(callboard.task("step", step, each=list(range(150))), callboard.task(last, needs=["step"]))
+run = callboard.run
 say("begins")
-say(str(callboard.run(plan, id="show").value))
+say(str(run(plan, id="show").value))
 """
     interrupted = 0
     for _ in range(12):
