@@ -88,17 +88,22 @@ def holds(run: Run, branch: Branch) -> bool:
 def fire(step: Step, branch: Branch) -> Action:
     """Spend the combination. A START or RESTART that names a failure takes it up."""
     run = step.run
-    state = run.branches[branch.number]
     combination = tuple((task, run.nodes[task].number, run.nodes[task].revision) for task in branch.tasks)
-    state.fired = run.counter
-    state.heard.clear()
-    state.times.clear()
-    step.fired_branches.add(branch.number)
+    spend(step, branch)
     if branch.starts:
         for condition in branch.conditions:
             if type(condition) is Named and FAILED in condition.statuses:
                 _take_up(step, run.nodes[condition.node])
     return Action(branch.node, branch.do, "rule" if branch.tasks else "event", combination)
+
+
+def spend(step: Step, branch: Branch) -> None:
+    """This combination fires no more."""
+    state = step.run.branches[branch.number]
+    state.fired = step.run.counter
+    state.heard.clear()
+    state.times.clear()
+    step.fired_branches.add(branch.number)
 
 
 def _take_up(step: Step, row: Node) -> None:

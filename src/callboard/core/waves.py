@@ -67,7 +67,7 @@ def _wave(work: Step, node: int, status: Status, candidates: list[int] | None) -
         run.failing = row.id
         return stop_all(work)
     perform(work, actions)
-    if row is not None:
+    if row is not None and status in ENDED:
         _take_up_next(work, row)
     return None
 
@@ -121,7 +121,8 @@ def actions_of(work: Step, row: Node | None, status: Status, candidates: list[in
     if row is not None and row.id in run.graph.watched:
         for branch in rules.of_status(run, row.id):
             if branch.node in work.looped:
-                continue  # it does nothing, so it takes nothing up
+                rules.spend(work, branch)  # it does nothing, so it takes nothing up
+                continue
             action = rules.fire(work, branch)
             found.setdefault(action.node, action)
     return list(found.values())
