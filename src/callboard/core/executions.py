@@ -68,7 +68,7 @@ def begin(step: Step, row: Node, combination: Combination | None, *, cause: str)
 def _clear(row: Node, cause: str) -> None:
     """What was of the number before; a rejection hands its note and its rounds on."""
     row.attempt = row.tries = row.losses = row.revision = 0
-    row.next, row.handled, row.stale, row.read, row.draft = None, False, "", None, None
+    row.next, row.stale, row.read, row.draft = None, "", None, None
     if cause != "rejection":
         row.rounds, row.note = 0, ""
 

@@ -158,6 +158,7 @@ class Step:
             self.run.stops.discard(row.id)
         elif old is FAILED:
             self.run.failures.discard(row.id)
+            row.handled = False
         if status >= 5 or row.meets or not row.may or row.mapped is not None:
             self.count(row)
         if status is QUEUED:
