@@ -64,6 +64,11 @@ class Faults:
         self.hits += 1
         return self._fault._replace(half=self._fault.half and kind == WRITE)
 
+    @property
+    def lasts(self) -> bool:
+        """Whether everything goes on failing."""
+        return self._lasting and 0 < self._at <= len(self.seen)
+
     def heal(self) -> None:
         """Nothing fails any more."""
         self._at = 0
