@@ -25,6 +25,7 @@ from battery_show import (
     whole_or_not_at_all,
 )
 
+from callboard.productions.manager import create_production
 from callboard.store.sql import database
 from callboard.testing.disk.calls import watched
 from callboard.testing.disk.image import Image, images, killed, whole
@@ -181,3 +182,30 @@ def test_it_would_be_found_if_commits_were_not_synced(folder: Path, monkeypatch:
     missing = lost(played, folder, cuts(played, IMAGES, "normal"), "normal")
     print(f"with NORMAL {len(missing)} of {IMAGES} images had lost something")
     assert len(missing) > IMAGES // 10
+
+
+def test_a_power_cut_leaves_a_productions_files_whole(folder: Path) -> None:
+    """Instances made and documents saved, with no store at all: what was returned is there, and the index reads."""
+    root = start(folder / "disk")
+    log, saved = Log(root), list[tuple[int, str, set[bytes]]]()
+    settings = {"name": "p", "project_home": str(root), "steps": ["in", "out"]}
+    with watched(log):
+        manager = create_production(settings)
+        for number in range(1, 5):
+            id = manager.create_instance()
+            for again in range(3):
+                path = manager.save_document(id, "raw", f"text {number} {again}\n" * 300, step="in")
+                later = {f"text {number} {one}\n".encode() * 300 for one in range(again, 3)}
+                saved.append((len(log.ops), str(path.relative_to(root)), later))
+    random = Random("production")
+    cuts = [random.choice(saved)[0] for _ in range(50)] + [random.randint(0, len(log.ops)) for _ in range(50)]
+    for image in images(log, cuts, seed="production"):
+        shutil.rmtree(folder / "image", ignore_errors=True)
+        here = image.write(folder / "image")
+        there = {str(path.relative_to(here)): path.read_bytes() for path in here.rglob("document_*.txt")}
+        assert set(there.values()) <= {f"text {n} {m}\n".encode() * 300 for n in range(1, 5) for m in range(3)}
+        missing = [path for at, path, later in saved if at <= image.cut and there.get(path) not in later]
+        assert not missing, image.seed
+        again = create_production({**settings, "project_home": str(here)})
+        again.update_productions()
+        assert len(again.find_documents()) == len(there)
