@@ -1,0 +1,57 @@
+"""What every proof is given, what it returns, and what is known of it before it runs."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+
+class Proving(NamedTuple):
+    """`folder` is empty, and on the disk that is to be proven. `size` counts what the proof counts: kills, images,
+    cycles, seeds. `say` hears how far it is, and may be called as often as one likes. The same seed does the same
+    harm; what cannot be repeated exactly (where a signal meets a process) says so in its own file."""
+
+    folder: Path
+    size: int
+    seed: int = 1
+    say: Callable[[str], None] = lambda text: None
+
+
+class Found(NamedTuple):
+    """`tried` counts as `size` does. Each failure says what was seen and what shows it again (seed, point, image);
+    none means that the promise held. `figures` are what was measured, by name with its unit: `{"resume p99 s": 0.4}`.
+    `skipped` says why it could not be tried here at all."""
+
+    tried: int
+    failures: Sequence[str] = ()
+    figures: Mapping[str, float] = {}
+    skipped: str = ""
+
+
+class Proof(NamedTuple):
+    """One row of the list. `where` is `module:function` in this room; `gate` and `nightly` are sizes, counted in
+    `unit`; 0 leaves it out of that tier. `promise` names the sentences of the promise it holds us to."""
+
+    name: str
+    title: str
+    where: str
+    unit: str
+    gate: int
+    nightly: int
+    promise: tuple[int, ...] = ()
+
+    def size(self, tier: str) -> int:
+        return self.gate if tier == "gate" else self.nightly
+
+    def prove(self, proving: Proving) -> Found:
+        """Do the harm. What breaks in here is a finding, and never ends the proofs that come after."""
+        module, _, name = self.where.partition(":")
+        act: Callable[[Proving], Found] = getattr(importlib.import_module(f"callboard.battery.{module}"), name)
+        try:
+            return act(proving)
+        except Exception as error:
+            return Found(0, [f"it broke with {type(error).__name__}: {error} (seed {proving.seed})"])
