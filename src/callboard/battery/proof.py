@@ -33,8 +33,8 @@ class Found(NamedTuple):
 
 
 class Proof(NamedTuple):
-    """One row of the list. `where` is `module:function` in this room; `gate` and `nightly` are sizes, counted in
-    `unit`; 0 leaves it out of that tier. `promise` names the sentences of the promise it holds us to."""
+    """One row of the list. `where` is `module:function` in this room, or dotted in full; `gate` and `nightly` are
+    sizes, counted in `unit`; 0 leaves it out of that tier. `promise` names the sentences it holds us to."""
 
     name: str
     title: str
@@ -50,8 +50,9 @@ class Proof(NamedTuple):
     def prove(self, proving: Proving) -> Found:
         """Do the harm. What breaks in here is a finding, and never ends the proofs that come after."""
         module, _, name = self.where.partition(":")
-        act: Callable[[Proving], Found] = getattr(importlib.import_module(f"callboard.battery.{module}"), name)
+        module = module if "." in module else f"callboard.battery.{module}"
         try:
+            act: Callable[[Proving], Found] = getattr(importlib.import_module(module), name)
             return act(proving)
         except Exception as error:
             return Found(0, [f"it broke with {type(error).__name__}: {error} (seed {proving.seed})"])

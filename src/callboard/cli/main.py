@@ -29,6 +29,7 @@ VERBS = {
     "approve": "approve the draft a run waits with, or decide about an effect",
     "reject": "reject the draft a run waits with",
     "production": "set up productions, list and rescan their instances",
+    "prove": "try to break Callboard on this disk: kills, power cuts, damage",
     "version": "show the version",
 }
 

@@ -1,0 +1,35 @@
+"""Proofs with a known end, carried out in a process of their own like all others."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from callboard.battery.proof import Found
+
+if TYPE_CHECKING:
+    from callboard.battery.proof import Proving
+
+
+def holds(proving: Proving) -> Found:
+    print("what a proof prints is no answer")
+    assert list(proving.folder.iterdir()) == []
+    (proving.folder / "left.txt").write_text("something")
+    proving.say(f"1 of {proving.size}")
+    return Found(proving.size, figures={"seed": proving.seed})
+
+
+def fails(proving: Proving) -> Found:
+    (proving.folder / "evidence.txt").write_text("something")
+    return Found(1, ["one was lost (seed 1)"])
+
+
+def breaks(proving: Proving) -> Found:
+    raise ValueError("a mistake of the proof's own")
+
+
+def dies(proving: Proving) -> Found:
+    print("last words")
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError

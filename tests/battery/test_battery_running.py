@@ -1,0 +1,82 @@
+"""A proof that fails, breaks or dies is a finding, whatever else it does; only what holds is said to hold."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from battery_harm import __file__ as HARM
+from click.testing import CliRunner
+
+from callboard.battery import running
+from callboard.battery.proof import Proof
+from callboard.battery.proofs import PROOFS
+from callboard.cli import prove as door
+from callboard.cli.main import cli
+from callboard.errors import NotFound
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _proof(name: str) -> Proof:
+    return Proof(name.upper(), f"one that {name}", f"tests.battery.battery_harm:{name}", "trials", 3, 5)
+
+
+@pytest.fixture(autouse=True)
+def reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", HARM.removesuffix("/tests/battery/battery_harm.py"))
+
+
+def _proven(name: str, folder: Path) -> running.Proven:
+    return running.prove(_proof(name), folder, size=3, seed=7, say=lambda text: None)
+
+
+def test_what_holds_leaves_nothing_behind(tmp_path: Path) -> None:
+    heard: list[str] = []
+    proven = running.prove(_proof("holds"), tmp_path, size=3, seed=7, say=heard.append)
+    assert (proven.word, proven.found.tried, proven.found.figures) == ("held", 3, {"seed": 7})
+    assert heard == ["1 of 3"] and list(tmp_path.iterdir()) == []
+
+
+def test_what_fails_keeps_its_evidence(tmp_path: Path) -> None:
+    proven = _proven("fails", tmp_path)
+    assert proven.word == "failed" and proven.folder is not None
+    assert (proven.folder / "evidence.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("breaks", "ValueError: a mistake"), ("dies", "-9 and no finding (seed 7): last words")]
+)
+def test_a_proof_that_breaks_or_dies_has_failed(name: str, said: str, tmp_path: Path) -> None:
+    proven = _proven(name, tmp_path)
+    assert proven.word == "failed" and said in proven.found.failures[0]
+
+
+def test_a_name_that_is_no_proof_is_refused() -> None:
+    with pytest.raises(NotFound, match="prove --list"):
+        running.chosen(["T999"], "gate")
+
+
+def test_every_proof_has_a_name_of_its_own_and_a_size_in_some_tier() -> None:
+    assert len({proof.name for proof in PROOFS}) == len(PROOFS)
+    assert all(proof.gate <= proof.nightly or not proof.nightly for proof in PROOFS)
+    assert all(proof.gate or proof.nightly for proof in PROOFS)
+
+
+def test_the_command_tells_each_and_ends_with_1_when_one_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "PROOFS", (_proof("holds"), _proof("fails")))
+    monkeypatch.setattr(door, "PROOFS", running.PROOFS)
+    said = CliRunner().invoke(cli, ["prove", "--folder", str(tmp_path), "--json"])
+    told = [json.loads(line) for line in said.stdout.splitlines()]
+    assert [(one["name"], one["result"]) for one in told] == [("HOLDS", "held"), ("FAILS", "failed")]
+    assert said.exit_code == 1 and "1 held, 1 failed" in said.stderr
+    assert CliRunner().invoke(cli, ["prove", "holds", "--folder", str(tmp_path)]).exit_code == 0
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    said = CliRunner().invoke(cli, ["prove", "--folder", str(tmp_path / "none")])
+    assert said.exit_code != 0
