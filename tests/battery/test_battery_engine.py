@@ -17,16 +17,14 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from battery_show import HOME, fast_folder
 from engine_stage import Stage, passing, turn, until
 
+from callboard.battery.show import HOME, as_if_new, fast_folder
 from callboard.core.plan import Map, Retry, Task
 from callboard.core.status import SUCCESS
 from callboard.errors import StoreError, Transient
 from callboard.ports import Done
-from callboard.store import whole
 from callboard.store.publish import publish
-from callboard.store.sql import database, doubt
 from callboard.store.sql.sqlite import SQLiteStore
 from callboard.testing.disk.calls import watched
 from callboard.testing.disk.faults import GROWING, Faults
@@ -68,11 +66,8 @@ WAYS = (
 
 
 @pytest.fixture
-def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setattr(database, "GROWN", 100_000)
-    monkeypatch.setattr(whole, "_doubtful", set())
-    monkeypatch.setattr(doubt, "_here", set())
-    with fast_folder() as folder:
+def folder() -> Iterator[Path]:
+    with fast_folder() as folder, as_if_new(100_000):
         yield folder
 
 

@@ -3,9 +3,17 @@ nightly within two hours."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from callboard.battery.proof import Proof
 
-if TYPE_CHECKING:
-    from callboard.battery.proof import Proof
-
-PROOFS: tuple[Proof, ...] = ()
+PROOFS: tuple[Proof, ...] = (
+    # T3
+    Proof(
+        "power", "power cuts: what was acknowledged is on the disk", "power:prove_power", "images",
+        gate=1_000, nightly=20_000, promise=(1, 3, 15),
+    ),
+    # T4
+    Proof(
+        "io-errors", "the n-th I/O error, for every n", "io:prove_io_errors", "workloads",
+        gate=2, nightly=8, promise=(1, 3, 4),
+    ),
+)  # fmt: skip

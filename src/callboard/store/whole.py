@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _NO_SUCH_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.ENOSYS)
 _NO_SUCH_LINKS = (errno.EPERM, errno.ENOENT, errno.EXDEV, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
-_doubtful: set[tuple[int, int]] = set()
+doubtful_folders: set[tuple[int, int]] = set()
 _settled: set[tuple[int, int]] = set()
 
 
@@ -32,13 +32,13 @@ def sync(directory: int) -> None:
     try:
         os.fsync(directory)
     except OSError:
-        _doubtful.add(_identity(directory))
+        doubtful_folders.add(_identity(directory))
         raise
 
 
 def doubtful(directory: int | Path) -> bool:
     """Whether a sync of this directory has failed in this process: a name in it is durable once it is made anew."""
-    return bool(_doubtful) and _identity(directory) in _doubtful
+    return bool(doubtful_folders) and _identity(directory) in doubtful_folders
 
 
 def make_folder(directory: int, name: str, mode: int) -> bool:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 GROWN = 4_000_000  # bytes of the write-ahead log, grown in advance: a chain is a quarter faster so
 _PAGES = 1000  # pages per step of a backup
-_SETTINGS = "PRAGMA busy_timeout = 60000; PRAGMA temp_store = MEMORY; PRAGMA synchronous = FULL;"
+SETTINGS = "PRAGMA busy_timeout = 60000; PRAGMA temp_store = MEMORY; PRAGMA synchronous = FULL;"
 
 Row = tuple[Any, ...]
 _open: WeakSet[Database] = WeakSet()
@@ -249,7 +249,7 @@ class Database:
 
     def _connect(self, flags: int) -> apsw.Connection:
         connection = apsw.Connection(str(self.path), flags=flags, vfs=self._vfs)
-        connection.execute(_SETTINGS).fetchall()
+        connection.execute(SETTINGS).fetchall()
         return connection
 
     def _reader(self) -> apsw.Connection:

@@ -19,7 +19,7 @@ from pathlib import Path
 from callboard.store.sql.files import sync_file
 
 _PART = 1 << 20
-_here: set[Path] = set()  # logs that this process doubts: a disk that fails may not take the mark
+logs_here: set[Path] = set()  # logs that this process doubts: a disk that fails may not take the mark
 
 
 class Doubt:
@@ -30,15 +30,15 @@ class Doubt:
         self._mark = database.parent / "run" / f"{database.name}.doubtful"
 
     def __bool__(self) -> bool:
-        return bool(_here) and self._log in _here
+        return bool(logs_here) and self._log in logs_here
 
     def begin(self) -> None:
-        _here.add(self._log)
+        logs_here.add(self._log)
         with suppress(OSError):
             self._mark.touch(mode=0o600)
 
     def end(self) -> None:
-        _here.discard(self._log)
+        logs_here.discard(self._log)
         with suppress(OSError):
             self._mark.unlink(missing_ok=True)
 

@@ -2,7 +2,8 @@
 
 Each step is one transaction at most, and they are the same each time, so the whole content of the database after
 each of them is known beforehand (`dump`). Whatever is found on a disk later must be exactly one of these contents:
-none that was acknowledged is missing, nothing is there by halves, nothing twice.
+none that was acknowledged is missing, nothing is there by halves, nothing twice. What is wrong is raised as `Wrong`
+and not asserted: a proof has to prove something under `python -O` too.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from callboard.core.facts import Heard, encode
 from callboard.core.plan import Plan, Task
 from callboard.core.plan import dump as dump_plan
 from callboard.ports import Call, Owner, Write
+from callboard.store import whole
 from callboard.store.publish import publish
+from callboard.store.sql import database, doubt
 from callboard.store.sql.sqlite import SQLiteStore
 
 if TYPE_CHECKING:
@@ -33,6 +36,16 @@ LINKS = 24
 USERS = b"what the user wrote\n"
 LARGE = 70_000  # an outcome that is kept as content
 SAVES = {"credit": "INSERT INTO record (kind, id, revision, value) VALUES ('credit', :id, 1, :value)"}
+
+
+class Wrong(Exception):
+    """What is there is not what must be there."""
+
+
+def sure(condition: object, what: str) -> None:
+    """Raises Wrong."""
+    if not condition:
+        raise Wrong(what)
 
 
 class Step(NamedTuple):
@@ -79,18 +92,18 @@ def steps(links: int = LINKS) -> list[Step]:
 
 def verify(store: SQLiteStore) -> None:
     """What must hold in every state: the file is sound, the journal's chain is whole, content is there."""
-    assert store.check() == []
+    sure(store.check() == [], f"integrity: {store.check()}")
     for row in store.runs():
-        assert row.number in (1, 2)
+        sure(row.number in (1, 2), f"run {row.number}")
         facts = [batch[2] for batch in store.journal(row.number)]
         ended = store.rows("SELECT count(*) FROM outcome WHERE id >> 40 = ?", (row.number,))[0][0]
-        assert sum(map(len, facts)) == ended, "a journal row is an outcome in this show"
-        assert store.totals(row.number)["calls"] == (ended if row.number == 1 else 0)
+        sure(sum(map(len, facts)) == ended, "a journal row is an outcome in this show")
+        sure(store.totals(row.number)["calls"] == (ended if row.number == 1 else 0), "a call is an outcome of run 1")
     for (text,) in store.rows("SELECT text FROM outcome"):
         if text[0] == "[":
-            assert store.get(json.loads(text)[0])
+            sure(store.get(json.loads(text)[0]), "an outcome without content")
     for _, _, hash, *_ in store.documents():
-        assert store.get(hash)
+        sure(store.get(hash), "a document without content")
 
 
 def recover(store: SQLiteStore, root: Path) -> None:
@@ -98,27 +111,27 @@ def recover(store: SQLiteStore, root: Path) -> None:
     for run, path, hash, replaces, execution, status in store.documents():
         if status == "pending":
             said = publish(root, path, hash, replaces, store.ours, store.get)
-            assert said == ("conflict" if path == "kept.md" else "published")
+            sure(said == ("conflict" if path == "kept.md" else "published"), f"{path}: {said}")
             row = (path, hash, replaces, execution, "published")
             fence = store.load(run).run.fence
             if store.load(run).run.owner is None:
                 fence = store.claim(run, ME, 1e9, 1.0, alive=lambda owner: False) or 0
             store.commit([Write(run, fence, 999.0, documents=[row])])
     for _, path, hash, _, _, status in store.documents():
-        assert status == "published"
+        sure(status == "published", f"{path} is {status}")
         if path != "kept.md":
-            assert (root / path).read_bytes() == store.get(hash)
-    assert (root / "kept.md").read_bytes() == USERS
+            sure((root / path).read_bytes() == store.get(hash), f"{path} is not what was recorded")
+    sure((root / "kept.md").read_bytes() == USERS, "a user's file was overwritten")
 
 
 def whole_or_not_at_all(root: Path) -> None:
     """No document, and no content, is there by halves; whatever has a temporary name does not count."""
     for path in root.rglob("*.md"):
         if not path.name.startswith(".callboard-"):
-            assert path.read_bytes() in {USERS, *map(_text, range(1, 1000))}, path
+            sure(path.read_bytes() in {USERS, *map(_text, range(1, 1000))}, f"{path} is there by halves")
     for path in root.glob(".callboard/content/??/*"):
         if not path.name.startswith("."):
-            assert sha256(path.read_bytes()).hexdigest() == path.parent.name + path.name
+            sure(sha256(path.read_bytes()).hexdigest() == path.parent.name + path.name, f"{path} by halves")
 
 
 @contextmanager
@@ -132,16 +145,34 @@ def fast_folder() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
+@contextmanager
+def as_if_new(grown: int | None = None, synchronous: str | None = None) -> Iterator[None]:
+    """What a process remembers of its disk is forgotten, before and after.
+
+    Its log is `grown` to so many bytes in advance, and its commits are as `synchronous` as is said.
+    """
+    before = database.GROWN, database.SETTINGS, whole.doubtful_folders, doubt.logs_here
+    whole.doubtful_folders, doubt.logs_here = set(), set()
+    if grown is not None:
+        database.GROWN = grown
+    if synchronous is not None:
+        database.SETTINGS = database.SETTINGS.replace("FULL", synchronous)
+    try:
+        yield
+    finally:
+        database.GROWN, database.SETTINGS, whole.doubtful_folders, doubt.logs_here = before
+
+
 # ── the steps ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _create(store: SQLiteStore) -> None:
     runs = [(id, id, PLAN, '{"input":"text"}', "pipelines", 1.0, None) for id in ("one", "two")]
-    assert [row.number for row in store.create_runs(runs)] == [1, 2]
+    sure([row.number for row in store.create_runs(runs)] == [1, 2], "two runs")
 
 
 def _claim(store: SQLiteStore, run: int) -> None:
-    assert store.claim(run, ME, 1e9, 2.0, alive=lambda owner: True) == 1
+    sure(store.claim(run, ME, 1e9, 2.0, alive=lambda owner: True) == 1, "the first fence")
 
 
 def _link(link: int) -> Step:
@@ -222,7 +253,7 @@ def _document(link: int) -> list[Step]:
     later = {_text(later) for later in range(link, 1000, 12)}
 
     def put(store: SQLiteStore, root: Path) -> None:
-        assert store.put(_text(link)) == _hash(link)
+        sure(store.put(_text(link)) == _hash(link), "a hash of content")
 
     def record(status: str) -> Callable[[SQLiteStore, Path], None]:
         rows = [(path, _hash(link), before, 1, status) for path, before in replaced.items()]
@@ -231,7 +262,7 @@ def _document(link: int) -> list[Step]:
     def place(path: str) -> Step:
         def act(store: SQLiteStore, root: Path) -> None:
             said = publish(root, path, _hash(link), replaced[path], store.ours, store.get)
-            assert said == ("conflict" if path == "kept.md" else "published")
+            sure(said == ("conflict" if path == "kept.md" else "published"), f"{path}: {said}")
 
         def holds(store: SQLiteStore, root: Path) -> bool:
             if path == "kept.md":
