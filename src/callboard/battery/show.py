@@ -187,7 +187,8 @@ def _link(link: int) -> Step:
 def _writes(link: int, outcome: str) -> list[Write]:
     at, id = 10.0 + link, 1 << 40 | link << 20 | 1
     call = Call(1, link, 1, 1, 0, f"key-{link}", "offline", "model", "hash", 10, 5, 250, 0.125, at, '"answer"')
-    begun = [((1 << 40 | node << 20 | 1), 2, 1, node, at, None, None) for node in range(link + 1, link + 3)]
+    begun = list[tuple[object, ...]]()
+    begun += [((1 << 40 | node << 20 | 1), 2, 1, node, at, None, None) for node in range(link + 1, link + 3)]
     if link % 5 == 3:  # many rows take another way through the batch
         begun += [((1 << 40 | node << 20 | 1), 2, 1, node, at, "reason", None) for node in range(500, 540)]
     first = Write(
