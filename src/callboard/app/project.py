@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from callboard.crash import point
 from callboard.errors import NotFound, UsageError
 
 FOLDER = ".callboard"
@@ -63,8 +64,10 @@ def find_or_make(named: str | None, here: Path) -> Project:
     home = root / FOLDER
     try:
         for folder in (home, *(home / name for name in _INSIDE)):
+            point("project.make")
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.chmod(folder, 0o700)
     except OSError as error:
         raise UsageError(f"no project can be made at {error.filename}: {error.strerror}. Name another place") from None
+    point("project.made")
     return Project(root, home, made)

@@ -14,6 +14,8 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from callboard.crash import point
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
@@ -59,7 +61,9 @@ class Doorbell:
             bell.setblocking(False)
             _take_down(self.path)
             with _reach(self.path.parent) as place:
+                point("bell.hang")
                 bell.bind(f"{place}/{self.path.name}")
+            point("bell.hung")
             self.path.chmod(0o600)
         except OSError:
             bell.close()
@@ -95,5 +99,6 @@ def _reach(folder: Path | str):  # type: ignore[no-untyped-def]
 
 
 def _take_down(path: Path) -> None:
+    point("bell.down")
     with contextlib.suppress(OSError):
         path.unlink()

@@ -12,6 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from callboard.core.facts import Published
+from callboard.crash import point
 from callboard.errors import CallboardError
 
 if TYPE_CHECKING:
@@ -76,7 +77,9 @@ class Publisher:
         tried, told = 0, ""
         while self._put is not None:
             try:
+                point("document.place")
                 await asyncio.to_thread(self._put, run, path, hash, replaces)
+                point("document.placed")
                 return True
             except (OSError, CallboardError) as error:
                 why = f"{path} cannot be put in place: {error}"

@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from callboard.core.admission import MOST_STARTS
+from callboard.crash import point
 from callboard.engine import batch as batches
 from callboard.errors import FenceLost, StoreError
 
@@ -175,6 +176,7 @@ class Turns:
                 self._rests = 0
                 self._hands.tell("running", "")
             elapsed = self._clock.now().elapsed
+            point("orders.leave")
             for stepped in batch:
                 self._hands.settle(stepped, elapsed)
         elif isinstance(error, FenceLost):

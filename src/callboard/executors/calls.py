@@ -12,6 +12,7 @@ import hashlib
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from callboard.crash import point
 from callboard.errors import BudgetRefused, InvalidOutput, Permanent
 from callboard.executors.values import canonical, decode, encode
 from callboard.ports import Answer, Call, Usage
@@ -60,6 +61,7 @@ class RecordedModel:
             return _answer(had.answer)
         call = self._row(request, hash, index)
         await self._ledger.reserve(self._work, call)
+        point("call.ask")
         try:
             answer = await self._model.complete(request._replace(key=call.key), on_text=on_text)
         except BudgetRefused:
@@ -100,6 +102,7 @@ class RecordedModel:
 
     def _report(self, call: Call) -> None:
         self.calls.append(call)
+        point("call.paid")
         self._ledger.paid(self._work, call)
 
 

@@ -19,6 +19,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from callboard.crash import point
 from callboard.errors import InvalidOutput, Permanent, UsageError
 from callboard.llm.providers import OFFLINE
 from callboard.llm.reading.asked import understand
@@ -201,10 +202,12 @@ def _note(ledger: Path, request: Request, at: float) -> None:
         {"key": request.key, "model": NAME, "prompt_hash": prompt_hash(request), "at": at, "pid": os.getpid()},
         separators=(",", ":"),
     )
+    point("provider.write")
     file = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.write(file, f"{line}\n".encode())
         os.fsync(file)
+        point("provider.written")
     finally:
         os.close(file)
 

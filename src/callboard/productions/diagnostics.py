@@ -13,6 +13,7 @@ import re
 import secrets as chance
 from typing import TYPE_CHECKING, Any
 
+from callboard.crash import point
 from callboard.productions import folder
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def keep(
 ) -> Path:
     """Write a record; its path. `at` is an ISO time, `kind` a word, `secrets` are masked wherever they stand."""
     name = file_name(kind, at, instance_id)
+    point("diagnostics.keep")
     with folder.opened(root, settings) as place:
         folder.make_directory(place, DIRECTORY)
     with folder.opened(root, settings, DIRECTORY) as place:

@@ -18,6 +18,7 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from callboard.crash import point
 from callboard.errors import Conflict, InvalidName, NotFound
 
 if TYPE_CHECKING:
@@ -115,10 +116,12 @@ def holds_directory(directory: int, name: str) -> bool:
 
 def make_directory(directory: int, name: str) -> bool:
     """Make a directory and sync its parent; False when something has that name already."""
+    point("folder.make")
     try:
         os.mkdir(_single(name), dir_fd=directory)
     except FileExistsError:
         return False
+    point("folder.made")
     sync(directory)
     return True
 
@@ -164,11 +167,14 @@ def _create(directory: int, name: str, data: bytes, durable: bool, mode: int) ->
     except (OSError, AttributeError):
         return False
     with os.fdopen(descriptor, "wb") as file:
+        point("folder.nameless")
         _fill(file, data, durable)
+        point("folder.link")
         try:
             os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=directory, follow_symlinks=True)
         except OSError:
             return False
+    point("folder.linked")
     return True
 
 
@@ -179,11 +185,14 @@ def _write_beside(directory: int, name: str, data: bytes, replace: bool, durable
     descriptor = os.open(temporary, flags, mode, dir_fd=directory)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            point("folder.beside")
             _fill(file, data, durable)
+        point("folder.rename")
         if replace or not _link(directory, temporary, name):
             os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
         else:
             os.unlink(temporary, dir_fd=directory)
+        point("folder.renamed")
     except BaseException as error:
         with suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=directory)
@@ -194,6 +203,7 @@ def _write_beside(directory: int, name: str, data: bytes, replace: bool, durable
 
 
 def _fill(file: BinaryIO, data: bytes, durable: bool) -> None:
+    point("folder.fill")
     file.write(data)
     file.flush()
     if durable:
@@ -202,6 +212,7 @@ def _fill(file: BinaryIO, data: bytes, durable: bool) -> None:
 
 def _link(directory: int, temporary: str, name: str) -> bool:
     """Give the file its name; False where the file system has no hard links. Raises FileExistsError."""
+    point("folder.name")
     try:
         os.link(temporary, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
     except OSError as error:
@@ -224,6 +235,7 @@ def _stands(directory: int, name: str) -> bool:
 
 def sync(directory: int) -> None:
     """Sync a directory, where the file system can."""
+    point("folder.sync")
     try:
         os.fsync(directory)
     except OSError as error:
@@ -239,6 +251,7 @@ def move_directory(directory: int, old: str, target: int, new: str) -> None:
         )  # takes the name; a rename replaces an empty directory, and does so at once
     except FileExistsError as error:
         raise Conflict(f"{new!r} exists already") from error
+    point("folder.move")
     try:
         os.rename(_single(old), new, src_dir_fd=directory, dst_dir_fd=target)
     except OSError as error:
@@ -247,18 +260,21 @@ def move_directory(directory: int, old: str, target: int, new: str) -> None:
         if isinstance(error, FileNotFoundError):
             raise NotFound(f"there is no directory {old!r}") from error
         raise
+    point("folder.moved")
     sync(directory)
     sync(target)
 
 
 def remove_tree(directory: int, name: str) -> None:
     """Remove a directory with all that is in it; links are removed, never followed. Nothing there is no error."""
+    point("folder.tree")
     with suppress(FileNotFoundError):
         shutil.rmtree(_single(name), dir_fd=directory)
 
 
 def remove(directory: int, name: str) -> None:
     """Remove a file; nothing there is no error."""
+    point("folder.remove")
     with suppress(FileNotFoundError):
         os.unlink(_single(name), dir_fd=directory)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from callboard.crash import point
 from callboard.errors import Busy, InvalidName, NotFound
 from callboard.productions import folder, sheet
 
@@ -61,8 +62,10 @@ class Index:
         raw = rows.encode()
         if self._known is not None and self._known[0] == raw == self._raw():
             return False
+        point("index.write")
         with folder.opened(self._root, self._settings) as settings:
             folder.write(settings, FILE, raw)
+        point("index.written")
         self._known = (raw, rows)
         return True
 
@@ -73,6 +76,7 @@ class Index:
         with folder.opened(self._root, self._settings) as settings:
             taken = {entry.name for entry in folder.entries(settings)}
             name = next(one for one in (name, *(f"{name}-{n}" for n in range(2, 10_000))) if one not in taken)
+            point("index.aside")
             folder.write(settings, name, raw, replace=False)
         return self.file.with_name(name), sheet.salvage(raw, self._identify)
 
@@ -83,6 +87,7 @@ class Index:
             entries = folder.entries(settings)
             if any(entry.name == LOCK and not entry.is_file for entry in entries):
                 raise InvalidName(f"{LOCK!r} in {self.file.parent} is no regular file; links are not followed")
+        point("index.lock")
         lock = FileLock(self.file.with_name(LOCK), timeout=PATIENCE, poll_interval=0.005)
         try:
             lock.acquire()
@@ -112,5 +117,6 @@ class Index:
 
     def note(self, number: int, *, durable: bool) -> None:
         """Note that `number` was given. Under the lock only."""
+        point("index.note")
         with folder.opened(self._root, self._settings) as settings:
             folder.write(settings, LAST, b"%d\n" % number, durable=durable)

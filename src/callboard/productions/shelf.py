@@ -14,6 +14,7 @@ import secrets
 from pathlib import Path  # noqa: TC003  a field of a NamedTuple
 from typing import TYPE_CHECKING, NamedTuple
 
+from callboard.crash import point
 from callboard.errors import InvalidName, NotFound
 from callboard.productions import folder
 
@@ -141,9 +142,11 @@ class Shelf:
                 number += 1
             self._largest = (folder.modified(root), number)
         name = self.names.instance(number)
+        point("instance.taken")
         with folder.opened(self.root, name) as inside:
             for step in self.steps:
                 folder.make_directory(inside, step)
+        point("instance.steps")
         return number, name
 
     def _largest_number(self) -> int:

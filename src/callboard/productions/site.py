@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from callboard.crash import point
 from callboard.errors import InvalidFile, InvalidName, NotFound, UsageError
 from callboard.productions import folder
 from callboard.productions.config import FILE, LAYOUT, Given, ProductionConfig, parse, read, settle
@@ -64,6 +65,7 @@ class Site:
         except InvalidFile:
             pass  # a copy that is not valid is replaced
         with folder.opened(self.root, self.config.settings_dir) as settings:
+            point("config.keep")
             folder.write(settings, FILE, self.config.as_yaml().encode())
 
     def _compare(self, kept: Given) -> None:

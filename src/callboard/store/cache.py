@@ -10,6 +10,7 @@ import contextlib
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from callboard.crash import point
 from callboard.store import whole
 
 if TYPE_CHECKING:
@@ -31,11 +32,13 @@ class FileCache:
 
     def put(self, key: str, value: str) -> None:
         path, data = self._path(key), value.encode("utf-8")
+        point("cache.put")
         with contextlib.suppress(OSError):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             kept = b"\n".join((_hash(data), data))
             if not whole.create(path.parent, path.name, kept, synced=False) and self.get(key) is None:
                 whole.replace(path.parent, path.name, kept, synced=False)
+        point("cache.kept")
 
     def _path(self, key: str) -> Path:
         return self._directory / key[:2] / key[2:]

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from callboard.crash import point
 from callboard.errors import InvalidName, NotFound, StoreDamaged, StoreError
 from callboard.store import whole
 
@@ -60,6 +61,7 @@ class Content:
         return self.root / checked(hash)[:2] / hash[2:]
 
     def _put(self, path: Path, data: bytes) -> None:
+        point("content.put")
         directory = path.parent
         if directory not in self._durable or not directory.is_dir():
             self._make(directory)
@@ -67,6 +69,7 @@ class Content:
         if not trusted or not (_holds(path, data) or whole.create(directory, path.name, data) or _holds(path, data)):
             whole.replace(directory, path.name, data)
         sync(directory)
+        point("content.kept")
 
     def _make(self, shard: Path) -> None:
         for folder in (self.root, shard):

@@ -10,6 +10,8 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from callboard.crash import point
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -27,6 +29,7 @@ class LogFiles:
     def write(self, run: str, line: dict[str, Any]) -> None:
         """One line: `{at, level, task, item, number, text}`. A disk that is full or broken loses it."""
         data = (_encode(line) + "\n").encode(errors="replace")
+        point("log.append")
         try:
             file = os.open(self.path(run), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
@@ -34,6 +37,7 @@ class LogFiles:
         try:
             if os.fstat(file).st_size < _MOST:
                 os.write(file, data)
+                point("log.appended")
         except OSError:
             return
         finally:

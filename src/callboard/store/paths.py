@@ -13,6 +13,7 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from callboard.crash import point
 from callboard.errors import InvalidName, NotFound
 from callboard.store import whole
 
@@ -86,6 +87,7 @@ def write_at(parent: int, name: str, data: bytes, mode: int = 0o600) -> None:
     """Write a new file, synced. Raises FileExistsError when there is one."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(name, flags, mode, dir_fd=parent), "wb") as stream:
+        point("publish.open")
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())

@@ -15,6 +15,7 @@ import stat
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
+from callboard.crash import point
 from callboard.errors import InvalidName, NotFound, StoreError
 from callboard.store import paths, whole
 
@@ -86,6 +87,7 @@ def _publish(parent: int, name: str, hash: str, ours: Callable[[str], bool], rea
 
 def _put_beside(parent: int, name: str, hash: str, read: Callable[[str], bytes]) -> None:
     number = 1
+    point("publish.beside")
     while True:
         place = _ours(name, number)
         seen = _look(parent, place)
@@ -104,6 +106,7 @@ def _put(parent: int, name: str, hash: str, seen: _Seen | None, read: Callable[[
     temporary = _temporary(name, hash)
     _clear(parent, temporary)
     data = read(hash)
+    point("publish.write")
     try:
         paths.write_at(parent, temporary, data, 0o666)
         if seen is None:
@@ -111,7 +114,9 @@ def _put(parent: int, name: str, hash: str, seen: _Seen | None, read: Callable[[
         os.chmod(temporary, stat.S_IMODE(seen.mode), dir_fd=parent)
         if _stamp(parent, name) != seen.stamp:
             return False
+        point("publish.replace")
         os.replace(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+        point("publish.named")
         whole.sync(parent)
         return True
     finally:
@@ -120,6 +125,7 @@ def _put(parent: int, name: str, hash: str, seen: _Seen | None, read: Callable[[
 
 def _put_new(parent: int, temporary: str, name: str) -> bool:
     """A link never replaces anything, so a file that a user made just now stays; not all file systems have them."""
+    point("publish.link")
     try:
         os.link(temporary, name, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
     except FileExistsError:
@@ -130,6 +136,7 @@ def _put_new(parent: int, temporary: str, name: str) -> bool:
         if _stamp(parent, name) is not None:
             return False
         os.replace(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+    point("publish.named")
     whole.sync(parent)
     return True
 
@@ -156,6 +163,7 @@ def _stamp(parent: int, name: str) -> tuple[int, int, int, int] | None:
 
 
 def _clear(parent: int, name: str) -> None:
+    point("publish.clear")
     try:
         os.unlink(name, dir_fd=parent)
     except FileNotFoundError:

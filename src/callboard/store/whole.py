@@ -18,6 +18,8 @@ from contextlib import suppress
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
+from callboard.crash import point
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -29,6 +31,7 @@ _settled: set[tuple[int, int]] = set()
 
 def sync(directory: int) -> None:
     """Make the names in an open directory durable. Raises OSError; the directory is doubtful then."""
+    point("whole.sync")
     try:
         os.fsync(directory)
     except OSError:
@@ -49,10 +52,12 @@ def make_folder(directory: int, name: str, mode: int) -> bool:
     if doubtful(directory):
         with suppress(OSError):
             os.rmdir(name, dir_fd=directory)
+    point("whole.folder")
     try:
         os.mkdir(name, mode, dir_fd=directory)
     except FileExistsError:
         return False
+    point("whole.folder_made")
     try:
         sync(directory)
     except OSError:
@@ -73,7 +78,9 @@ def create(directory: Path, name: str, data: bytes, *, synced: bool = True) -> b
         if file is None:
             return _create_beside(place, name, data, synced)
         with os.fdopen(file, "wb") as stream:
+            point("whole.nameless")
             _fill(stream.fileno(), data, synced)
+            point("whole.link")
             try:
                 os.link(f"/proc/self/fd/{file}", name, dst_dir_fd=place, follow_symlinks=True)
             except FileExistsError:
@@ -82,6 +89,7 @@ def create(directory: Path, name: str, data: bytes, *, synced: bool = True) -> b
                 if error.errno not in _NO_SUCH_LINKS:
                     raise
                 return _create_beside(place, name, data, synced)
+        point("whole.linked")
         return True
     finally:
         os.close(place)
@@ -134,8 +142,11 @@ def _rename(place: int, name: str, data: bytes, synced: bool) -> None:
     file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=place)
     try:
         with os.fdopen(file, "wb"):
+            point("whole.beside")
             _fill(file, data, synced)
+        point("whole.rename")
         os.replace(temporary, name, src_dir_fd=place, dst_dir_fd=place)
+        point("whole.renamed")
     except BaseException:
         os.unlink(temporary, dir_fd=place)
         raise

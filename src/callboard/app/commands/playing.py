@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from callboard.app.views import run as views
 from callboard.app.wiring import load
 from callboard.core.status import ENDED, FAILED, STOPPED, SUCCESS, Status
+from callboard.crash import point
 from callboard.errors import CallboardError, Conflict
 from callboard.ports import Owner
 
@@ -32,6 +33,7 @@ def promise(house: House, number: int, owner: Owner) -> None:
     if house.production_of(house.store.find_run(str(number))) is None:
         return
     had = house.store.read(PROMISE, str(number))
+    point("production.promise")
     house.store.write(PROMISE, str(number), list(owner), revision=had.revision if had else 0)
 
 
@@ -41,10 +43,12 @@ def tell_production(house: House, number: int, status: Status, because: str) -> 
     playing = house.production_of(row)
     if playing is None or because == "interrupted":
         return
+    point("production.tell")
     try:
         _tell(house, row, playing, status)
     except CallboardError:
         pass  # moved or deleted meanwhile: the run itself is recorded
+    point("production.told")
     if status in ENDED:
         _keep(house, number)
 

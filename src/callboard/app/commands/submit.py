@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from callboard.app.views.words import iso
 from callboard.app.wiring import load
 from callboard.core import plan as plans
+from callboard.crash import point
 from callboard.errors import Conflict, InvalidFile, InvalidName, NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -277,6 +278,7 @@ def _instance(manager: Any, production: Production, file: Path, text: str | None
     """The instance that plays, made if none was named, with the values templates see."""
     if production.instance is None:
         id = manager.create_instance({"pipeline": file.name})
+        point("submit.instance")
     else:
         manager.demand()
         id = manager.get_instance(production.instance).instance_id
@@ -298,6 +300,7 @@ def _create(house: House, plan: Plan, params: Mapping[str, Any], name: str, id: 
             face=face,
             at=house.clock.now().wall,
         )
+        point("submit.recorded")
     except Conflict:  # somebody was quicker
         known = _known(house, id, face)
         if known is None or known.plan != plans.digest(text):

@@ -21,6 +21,7 @@ from weakref import WeakSet
 
 import apsw
 
+from callboard.crash import point
 from callboard.errors import (
     Busy,
     CallboardError,
@@ -127,9 +128,12 @@ class Database:
         with self.lock:
             writer = self.writer
             try:
+                point("transaction.begin")
                 writer.execute("BEGIN IMMEDIATE")
                 yield writer
+                point("transaction.commit")
                 writer.execute("COMMIT")
+                point("transaction.committed")
             except BaseException as error:
                 roll_back(writer)
                 if isinstance(error, apsw.Error | UnicodeError):
@@ -148,7 +152,9 @@ class Database:
         if not lock.try_enter():
             return
         try:
+            point("wal.checkpoint")
             self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            point("wal.checkpointed")
         except apsw.BusyError:
             pass
         except apsw.Error as error:
@@ -188,7 +194,9 @@ class Database:
                     if self._doubt:
                         with suppress(apsw.Error):
                             self._empty_log()
+                    point("store.close")
                     _close(self._writer)
+                    point("store.closed")
             self._lock.close()
         self._writer = self._lock = None
 
@@ -261,8 +269,10 @@ class Database:
         log = Path(f"{self.path}-wal")
         if log.exists() and log.stat().st_size >= GROWN:
             return
+        point("wal.grow")
         with self.writer as writer:
             writer.execute(f"CREATE TABLE grown (b); INSERT INTO grown VALUES (zeroblob({GROWN})); DROP TABLE grown")
+        point("wal.grown")
         self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
 
     def _backup_before_upgrade(self, version: int) -> None:
@@ -275,20 +285,25 @@ class Database:
         temporary.unlink(missing_ok=True)
         files.clear(temporary)  # what one that failed has left would be taken for ours
         files.create(temporary)
+        point("backup.begin")
         copy, source = apsw.Connection(str(temporary), vfs=self._vfs), self._writer or self._reader()
         try:
             backup = copy.backup("main", source, "main")
             while not backup.done:
                 backup.step(_PAGES)
+                point("backup.copy")
             backup.finish()
             copy.execute("PRAGMA journal_mode = DELETE")
         except BaseException:
             _close(copy)
             raise
         copy.close()
+        point("backup.copied")
         files.clear(temporary)
         files.sync_file(temporary)
+        point("backup.rename")
         os.replace(temporary, to)
+        point("backup.renamed")
         sync(to.parent)
 
     def _here(self) -> None:

@@ -11,6 +11,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from callboard.crash import point
 from callboard.store import whole
 from callboard.store.content import make_folder, sync
 
@@ -22,10 +23,12 @@ def create(path: Path) -> bool:
     """An empty file that only its owner can read; SQLite gives its log and index the same mode. Whether it is new."""
     if whole.doubtful(path.parent) and path.exists() and not path.stat().st_size:
         path.unlink()
+    point("file.create")
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
         return False
+    point("file.created")
     try:
         sync(path.parent)
     except OSError:
@@ -54,11 +57,13 @@ def sync_way(path: Path) -> None:
 def clear(path: Path) -> None:
     """Remove what SQLite keeps beside a file, and may fail to remove."""
     for left in ("-journal", "-wal", "-shm"):
+        point("file.clear")
         path.with_name(path.name + left).unlink(missing_ok=True)
 
 
 def sync_file(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    point("file.sync")
     try:
         os.fsync(descriptor)
     finally:

@@ -15,6 +15,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from callboard.crash import point
 from callboard.errors import Busy
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class WriteLock:
     def __init__(self, path: Path) -> None:
         self.path = path
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        point("lock.open")
         self._turn = os.open(path.with_suffix(".turn"), flags, 0o600)
         self._lock = os.open(path, flags, 0o600)
         self._thread = threading.Lock()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from callboard.crash import point
 from callboard.errors import Conflict
 from callboard.ports import Json, Record
 from callboard.store import strict
@@ -36,6 +37,7 @@ class RecordTable(Database):
     def _set(self, query: str, kind: str, id: str, text: str | None, revision: int) -> int:
         with self.transaction() as writer:
             row = writer.execute(query, (kind, id, text, revision)).fetchone()
+            point("record.write")
             if row is None:
                 raise Conflict(f"{kind} {id} was changed by someone else; revision {revision} is not the latest")
         return int(row[0])

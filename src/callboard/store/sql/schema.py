@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from callboard.crash import point
 from callboard.errors import StoreRefused
 
 if TYPE_CHECKING:
@@ -213,6 +214,7 @@ def upgrade(connection: apsw.Connection, migrations: Sequence[str], at: float, b
         return
     if have:
         backup(have)
+    point("schema.begin")
     with connection:
         if not have:
             connection.execute("CREATE TABLE schema_version (number INTEGER PRIMARY KEY, at REAL NOT NULL) STRICT")
@@ -220,3 +222,6 @@ def upgrade(connection: apsw.Connection, migrations: Sequence[str], at: float, b
         for number in range(have, len(migrations)):
             connection.execute(migrations[number])
             connection.execute("INSERT INTO schema_version VALUES (?, ?)", (number + 1, at))
+            point("schema.step")
+        point("schema.commit")
+    point("schema.done")

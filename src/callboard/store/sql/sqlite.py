@@ -16,6 +16,7 @@ import apsw
 from callboard.core.facts import Begun
 from callboard.core.facts import encode as encode_fact
 from callboard.core.plan import digest
+from callboard.crash import point
 from callboard.errors import Conflict, FenceLost, NotFound, StoreError, UsageError
 from callboard.ports import Json, Owner, RunRow, Write
 from callboard.store import chain, strict
@@ -88,6 +89,7 @@ class SQLiteStore(Reading, RecordTable):
                 return None
             with self.transaction() as writer:
                 taken = writer.execute(q.CLAIM, (run, fence, _encode(owner), lease, text)).fetchone()
+                point("run.claim")
             if taken is not None:
                 self._heads.pop(run, None)
                 return int(taken[0])
@@ -101,12 +103,14 @@ class SQLiteStore(Reading, RecordTable):
             for run, fence in runs:
                 self._heads.pop(run, None)
                 writer.execute(q.RELEASE, (run, fence))
+            point("run.release")
 
     def renew(self, runs: Sequence[tuple[int, int]], lease: float) -> Sequence[int]:
         if not runs:
             return []
         with self.transaction() as writer:
             kept = {row[0] for row in writer.execute(q.RENEW, (_encode(dict(runs)), lease))}
+            point("lease.renew")
         return [run for run, _ in runs if run not in kept]
 
     # ── anyone ──────────────────────────────────────────────────────────────────────────────────────────
@@ -125,6 +129,7 @@ class SQLiteStore(Reading, RecordTable):
         """
         with self.transaction() as writer:
             rows = [_create_run(writer, *run) for run in runs]
+            point("run.create")
             if owner is None:
                 return rows
             text = _encode(owner)
@@ -135,7 +140,9 @@ class SQLiteStore(Reading, RecordTable):
 
     def append(self, run: int, facts: Sequence[tuple[str, str]], at: float) -> int:
         with self.transaction() as writer:
-            return _post(writer, run, facts, at)
+            last = _post(writer, run, facts, at)
+            point("inbox.append")
+            return last
 
     def publish(self, events: Sequence[tuple[str, str, Json, str, Json]], at: float) -> Sequence[int]:
         rows = [
@@ -144,6 +151,7 @@ class SQLiteStore(Reading, RecordTable):
         ]
         with self.transaction() as writer:
             writer.execute(q.ADD_EVENTS, (_encode(rows), at))
+            point("event.publish")
             last = _one(writer.execute(q.LAST_EVENT))
         return range(last - len(rows) + 1, last + 1)
 
@@ -157,6 +165,7 @@ class SQLiteStore(Reading, RecordTable):
         try:
             batch = batches.encode(writes, self._head, self.content.put)
             saves = [save for write in writes for save in write.saves]
+            point("commit.begin")
             if saves:
                 self._with_saves(batch, saves)
             else:
@@ -167,6 +176,7 @@ class SQLiteStore(Reading, RecordTable):
             if isinstance(error, apsw.Error | UnicodeError):
                 raise self._reason(error, writes) from error
             raise
+        point("commit.done")
         self._heads.update(batch.heads)
 
     def _with_saves(self, batch: batches.Batch, saves: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
@@ -174,10 +184,12 @@ class SQLiteStore(Reading, RecordTable):
         writer.execute("BEGIN IMMEDIATE")
         try:
             writer.execute(q.insert_batch(batch.rows), batch.bindings)
+            point("commit.saves")
             for name, params in saves:
                 if name not in self._saves:
                     raise UsageError(f"no write is registered as {name!r}")
                 writer.execute(self._saves[name], dict(params))
+            point("commit.write")
             writer.execute("COMMIT")
         except BaseException:
             roll_back(writer)
