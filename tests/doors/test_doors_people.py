@@ -42,8 +42,10 @@ def test_a_run_that_waits_for_a_person_ends_with_4_and_shows_the_draft(desk: Des
     assert not said.out
     assert f"waiting for approval of release: run {run}" in said.err
     assert "May this go out?" in said.err and "thank you." in said.err
-    assert f"callboard reject {run} --note TEXT" in said.err
-    assert said.last == f"next: callboard approve {run}"
+    assert f"callboard approve {run} --edit FILE" in said.err
+    assert f"say no (it fails):  callboard reject {run} --note TEXT" in said.err
+    version = desk.json("show")["held"][0]["hash"]
+    assert said.last == f"next: callboard approve {run} --hash {version[:12]}"
 
 
 def test_a_long_draft_is_cut_where_it_is_not_asked_for(desk: Desk) -> None:
@@ -55,9 +57,11 @@ def test_a_long_draft_is_cut_where_it_is_not_asked_for(desk: Desk) -> None:
 
 def test_the_draft_is_in_the_json(desk: Desk, waiting: str) -> None:
     found = desk.json("show", waiting)
-    assert found["because"] == "review release" and found["next"] == f"callboard approve {waiting}"
-    assert [one["task"] for one in found["held"]] == ["release"]
     draft = found["held"][0]
+    assert found["because"] == "review release"
+    assert found["next"] == f"callboard approve {waiting} --hash {draft['hash'][:12]}"
+    assert [one["task"] for one in found["held"]] == ["release"]
+    assert (draft["choices"], draft["rounds_left"]) == ([], 0)
     assert draft["question"] == "May this go out?"
     assert draft["value"] == "Dear Ada,\nthank you." and len(draft["hash"]) == 64
 
@@ -72,7 +76,7 @@ def test_approve_then_resume_goes_on(desk: Desk, waiting: str) -> None:
 
 def test_resume_does_not_approve(desk: Desk, waiting: str) -> None:
     said = desk.good("resume", code=4)
-    assert said.last == f"next: callboard approve {waiting}"
+    assert said.last.startswith(f"next: callboard approve {waiting} --hash ")
 
 
 def test_another_text_may_be_approved(desk: Desk, waiting: str) -> None:
@@ -91,9 +95,15 @@ def test_an_edit_that_is_no_file_or_no_text_is_wrong_usage(desk: Desk, waiting: 
 
 def test_only_the_version_that_was_looked_at_is_approved(desk: Desk, waiting: str) -> None:
     said = desk.call("approve", "--hash", "0" * 12)
-    assert said.code == 2 and "changed" in said.err
     version = desk.json("show")["held"][0]["hash"]
-    desk.good("approve", "--hash", version[:12])
+    assert said.code == 2 and f"waits with version {version[:12]}, not 000000000000" in said.err
+    assert "thank you." in desk.good("approve", "--hash", version[:12]).err  # what was approved is shown
+
+
+def test_the_last_line_is_a_command_that_approves_what_was_read(desk: Desk, waiting: str) -> None:
+    command = desk.good("show").last.removeprefix("next: callboard ")
+    desk.good(*command.split())
+    assert desk.json("show")["held"] == []
 
 
 def test_approving_twice_is_refused(desk: Desk, waiting: str) -> None:
@@ -107,6 +117,14 @@ def test_a_rejection_without_rounds_ends_the_run(desk: Desk, waiting: str) -> No
     shown = desk.json("show", waiting)
     assert shown["status"] == "failed"
     assert desk.call("resume", waiting).code == 2
+
+
+def test_a_step_that_makes_something_can_be_sent_back_without_saying_how_often(desk: Desk) -> None:
+    desk.write("reviewed.ai", REVIEWED.replace("{again: 1}", "true"))
+    said = desk.good("run", "reviewed.ai", "x", code=4)
+    assert "send it back (3 left)" in said.err
+    assert "2 left after this" in desk.good("reject").err
+    assert "send it back (2 left)" in desk.good("resume", code=4).err
 
 
 def test_a_rejection_with_rounds_left_makes_it_again(desk: Desk) -> None:
@@ -168,3 +186,93 @@ def test_a_person_may_be_slow_and_the_machine_may_have_gone(desk: Desk) -> None:
     assert desk.spawn("approve").code == 0
     said = desk.spawn("resume")
     assert said.code == 0 and "Dear Ada" in said.out
+
+
+# ── choices ─────────────────────────────────────────────────────────────────────────────────────────────
+
+CHOICE = """
+    name: Choice
+    pipe:
+      - {name: draft, type: command, command: [cat]}
+      - {name: pick, type: human, question: What now?, choices: [Send, burn]}
+      - {name: burnt, type: command, when: "pipe.pick == 'burn'", command: [echo, ashes]}
+      - {name: last, type: command, stdin: "{{pipe.pick}} of {{pipe.draft}}", command: [cat]}
+"""
+
+
+def test_a_choice_is_made_on_the_command_line_and_is_the_output_of_its_step(desk: Desk) -> None:
+    desk.write("choice.ai", CHOICE)
+    said = desk.good("run", "choice.ai", "a letter", code=4)
+    run = desk.run_id()
+    assert f"callboard approve {run} --choose Send\n" in said.err and "--edit" not in said.err
+    assert said.last.endswith(" --choose CHOICE")
+    assert "chosen for pick: Send" in desk.good("approve", "--choose", "send").err
+    assert desk.good("resume").out == "Send of a letter\n"
+    assert [task["status"] for task in desk.json("show")["tasks"]] == ["success", "success", "skipped", "success"]
+
+
+def test_a_step_with_choices_takes_nothing_else(desk: Desk) -> None:
+    desk.write("choice.ai", CHOICE)
+    desk.good("run", "choice.ai", "a letter", code=4)
+    desk.write("other.txt", "something else")
+    for words, part in (
+        (("approve",), "one of Send, burn"),
+        (("approve", "--choose", "sned"), "did you mean 'Send'?"),
+        (("approve", "--edit", "other.txt"), "no choice of pick"),
+    ):
+        said = desk.call(*words)
+        assert said.code == 2 and part in said.err
+    assert desk.json("show")["because"] == "review pick"
+
+
+def test_there_is_no_choice_where_the_file_offers_none(desk: Desk, waiting: str) -> None:
+    said = desk.call("approve", "--choose", "yes")
+    assert said.code == 2 and "no choices" in said.err
+    said = desk.call("approve", "--choose", "yes", "--done")
+    assert said.code == 2 and "exclude" in said.err
+
+
+# ── drafts that are files, and drafts that are data ─────────────────────────────────────────────────────
+
+DOCUMENT = """
+    pipe:
+      - {name: draft, type: command, command: [cat], output_file: draft.txt, review: true}
+"""
+
+
+def test_the_file_of_a_draft_holds_what_was_approved_in_its_place(desk: Desk) -> None:
+    desk.write("document.ai", DOCUMENT)
+    desk.good("run", "document.ai", "first", code=4)
+    assert desk.read("draft.txt") == "first"
+    desk.write("better.txt", "second")
+    desk.good("approve", "--edit", "better.txt")
+    assert desk.good("show", "--result").out == "second\n"
+    assert desk.read("draft.txt") == "second"
+
+
+def test_a_file_that_a_person_has_edited_is_not_replaced_by_an_approval(desk: Desk) -> None:
+    desk.write("document.ai", DOCUMENT)
+    desk.good("run", "document.ai", "first", code=4)
+    desk.write("draft.txt", "by hand")
+    desk.write("better.txt", "second")
+    assert "draft.txt was edited" in desk.good("approve", "--edit", "better.txt").err
+    assert (desk.read("draft.txt"), desk.read("draft (ours 1).txt")) == ("by hand", "second")
+
+
+def test_a_refused_approval_writes_nothing(desk: Desk) -> None:
+    desk.write("document.ai", DOCUMENT)
+    desk.good("run", "document.ai", "first", code=4)
+    desk.write("better.txt", "second")
+    assert desk.call("approve", "--edit", "better.txt", "--hash", "0" * 12).code == 2
+    assert desk.read("draft.txt") == "first"
+
+
+def test_another_draft_of_data_is_data(desk: Desk) -> None:
+    desk.write("data.ai", "pipe:\n  - {type: command, command: [cat], format: json, review: true}\n")
+    desk.good("run", "data.ai", '{"n": 1}', code=4)
+    desk.write("words.txt", "no data")
+    said = desk.call("approve", "--edit", "words.txt")
+    assert said.code == 2 and "JSON" in said.err
+    desk.write("better.json", '{"n": 2}')
+    desk.good("approve", "--edit", "better.json")
+    assert desk.json("show", "--result") == {"n": 2}

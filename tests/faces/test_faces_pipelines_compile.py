@@ -113,6 +113,14 @@ def test_policies_go_to_the_machine() -> None:
     assert plan(STEP + "  retry: 1\n  review: false\n").tasks[0].review is None
 
 
+def test_a_draft_can_be_sent_back_three_times_unless_the_file_says_otherwise() -> None:
+    assert plan(STEP + "  review: true\n").tasks[0].review == Review(3)
+    assert plan(STEP + "  review: {expires: 1d}\n").tasks[0].review == Review(3, 86_400.0)
+    assert plan(STEP + "  review: {again: 0}\n").tasks[0].review == Review(0)
+    human = "- {type: human, question: ok?, review: {expires: 1d}}\n"
+    assert plan("pipe:\n" + human).tasks[0].review == Review(0, 86_400.0)
+
+
 def test_only_models_are_tried_again_by_default() -> None:
     made = plan(
         STEP + "- {type: command, command: [ls]}\n- {type: function, function: f}\n- {type: human, question: ok?}\n"

@@ -20,7 +20,7 @@ from callboard.app.commands.carry import Left, Stop, carry_out
 from callboard.app.views import run as views
 from callboard.app.views.words import waits
 from callboard.cli.context import Told, as_text
-from callboard.cli.draft import draft
+from callboard.cli.draft import draft, ways
 from callboard.cli.progress import Progress
 from callboard.cli.table import count, money, span
 from callboard.cli.written import below
@@ -137,7 +137,7 @@ def _summary(run: Run, shown: dict[str, Any], left: Left, code: int, progress: P
     lines += _written([one["path"] for one in shown["documents"]])
     for held in shown["held"][:1]:
         if "value" in held:
-            lines += ["", *draft(held, _DRAFT), "", *_ways(shown["id"])]
+            lines += ["", *draft(held, _DRAFT), "", *ways(shown["id"], held, several=len(shown["held"]) > 1)]
     return lines
 
 
@@ -165,10 +165,3 @@ def _written(paths: list[str]) -> list[str]:
     if not where:
         return _some([f"wrote {path}" for path in paths], "documents")
     return [f"  wrote {count(len(paths), 'document')} in {where}", *_some(short, "documents", "    ")]
-
-
-def _ways(run: str) -> list[str]:
-    return [
-        f"  another text:  callboard approve {run} --edit FILE",
-        f"  send it back:  callboard reject {run} --note TEXT",
-    ]

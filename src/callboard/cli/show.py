@@ -10,7 +10,7 @@ from callboard.app.views import run as views
 from callboard.app.views.story import story
 from callboard.app.views.words import waits
 from callboard.cli.context import Told, as_text, json_option
-from callboard.cli.draft import draft
+from callboard.cli.draft import draft, ways
 from callboard.cli.table import clock, count, money, symbols, table
 from callboard.cli.written import below
 
@@ -64,7 +64,7 @@ def _text(run: dict[str, Any]) -> str:
         lines += ["", table(("failed items", "reason"), failed[:_MOST]), *_more(len(failed))]
     for held in run["held"]:
         if "value" in held:
-            lines += ["", *map(symbols, draft(held))]
+            lines += ["", *map(symbols, [*draft(held), "", *ways(run["id"], held, several=len(run["held"]) > 1)])]
     if run["documents"]:
         lines += ["", *_documents(run["documents"])]
     return "\n".join(lines)

@@ -32,13 +32,18 @@ def post(house: House, row: RunRow, facts: Sequence[Fact]) -> None:
 
     Raises Refused with the machine's reason; Busy when the process that owns the run does not answer.
     """
+    try_out(house, row, facts)
+    if not house.apply(row.number, facts).judged:
+        _wait(house, row)
+    tell_rest(house)
+
+
+def try_out(house: House, row: RunRow, facts: Sequence[Fact]) -> None:
+    """Whether the machine would take these facts, tried on a copy. Raises Refused with its reason."""
     trial = in_memory(house.store, row)
     for order in machine.step(trial, list(facts), house.clock.now(), drained=False).orders:
         if isinstance(order, Refuse):
             raise Refused(f"run {row.id}: {order.why}")
-    if not house.apply(row.number, facts).judged:
-        _wait(house, row)
-    tell_rest(house)
 
 
 def _wait(house: House, row: RunRow) -> None:

@@ -6,6 +6,7 @@ import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from callboard.app.views.held import choices, held
 from callboard.app.views.runs import summary
 from callboard.app.views.words import iso, word
 from callboard.core import plan as plans
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from callboard.ports import Owner, RunRow, Store
 
 _INSTANCE = ("instance_id", "instance_name", "instance_dir")
-_LINES = 1000  # of a task's log that are looked through for the question it asks
 _NODES = (1 << 20) - 1  # an execution's id packs run << 40 | node << 20 | number
 
 
@@ -43,7 +43,7 @@ def in_memory(store: Store, row: RunRow) -> Run:
 def show(store: Store, row: RunRow, *, alive: Callable[[Owner], bool]) -> dict[str, Any]:
     """`{…summary, because, carried_out_by, instance, tasks: [{name, status, number, reason, items?}], held, …}`.
 
-    `held` is what a person is waited for with, `[{task, for, question?, hash?, value?}]`; `next` the command to say.
+    `held` is what a person is waited for with, a list of `held.held`; `next` the command to say.
     """
     run = in_memory(store, row)
     owned = row.owner is not None and alive(row.owner)
@@ -53,7 +53,7 @@ def show(store: Store, row: RunRow, *, alive: Callable[[Owner], bool]) -> dict[s
         "instance": _instance(row),
         "carried_out_by": row.owner.pid if owned and row.owner else None,
         "tasks": [_task(store, run, task) for task in run.nodes[: len(run.plan.tasks)]],
-        "held": [_held(store, run, run.nodes[node]) for node in sorted(run.held)],
+        "held": [held(store, run, run.nodes[node]) for node in sorted(run.held)],
         "documents": documents(store, row, run),
         "totals": dict(store.totals(row.number)),
         "next": next_command(run, row, owned=owned),
@@ -98,20 +98,6 @@ def _list_fault(store: Store, run: Run, row: Node) -> str:
     return row.reason
 
 
-def _held(store: Store, run: Run, row: Node) -> dict[str, Any]:
-    told: dict[str, Any] = {"task": run.name_of(row.id), "for": row.hold}
-    if row.hold != "review" or row.draft is None:
-        return told
-    lines = store.logs(run.number, row.id, _LINES)
-    asked = [text for _, number, _, level, text in lines if level == "question" and number == row.number]
-    return {
-        **told,
-        "question": asked[-1] if asked else None,
-        "hash": row.draft[0],
-        "value": json.loads(row.draft[1]).get("value"),
-    }
-
-
 def documents(store: Store, row: RunRow, run: Run) -> list[dict[str, Any]]:
     """`[{path, hash, status, task}]` of a run, in the order they were written."""
     return [
@@ -137,10 +123,16 @@ def _answer(run: Run, row: RunRow) -> str | None:
     for node in sorted(run.held):
         named = f" --task {shlex.quote(run.name_of(node))}" if len(run.held) > 1 else ""
         if run.nodes[node].hold == "review":
-            return f"callboard approve {row.id}{named}"
+            return f"callboard approve {row.id}{named}{_version(run.nodes[node])}"
         if run.nodes[node].hold == "decision":
             return f"callboard approve {row.id}{named} --done"
     return None
+
+
+def _version(row: Node) -> str:
+    """What makes an approval one of exactly what was read; and the choice that has to be made."""
+    version = f" --hash {row.draft[0][:12]}" if row.draft is not None else ""
+    return version + (" --choose CHOICE" if choices(row) else "")
 
 
 def result(store: Store, row: RunRow) -> Any:

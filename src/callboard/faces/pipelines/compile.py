@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Model calls are tried three times when the trouble may pass; what else there is decides for itself.
 OF_MODELS = Retry(tries=3, delay=1.0, factor=2.0, longest=60.0, jitter=0.25)
+#: How often a draft can be sent back where the file does not say. A human step makes nothing that could be made again.
+ROUNDS = 3
 EFFECTS = {"llm": "none", "human": "none", "aisource": "none", "content": "none"}
 
 #: Keys that the machine reads, not the executor.
@@ -79,12 +81,18 @@ def _task(pipeline: Pipeline, index: int) -> Task:
         limits=tuple(fields.get("limits", ())),
         critical=fields.get("on_error", "stop") == "stop",
         effect=fields.get("effect", EFFECTS.get(executor, "keyed")),
-        review=fields.get("review", Review() if executor == "human" else None),
+        review=_review(executor, fields.get("review", {} if executor == "human" else None)),
         skip=fields.get("when") is False,
         may_skip=isinstance(fields.get("when"), str),
         reads=tuple(_reads(step, executor)),
         map=_map(pipeline, step),
     )
+
+
+def _review(executor: str, said: Mapping[str, Any] | None) -> Review | None:
+    if said is None:
+        return None
+    return Review(**{"again": 0 if executor == "human" else ROUNDS, **said})
 
 
 def _needs(pipeline: Pipeline, index: int) -> tuple[tuple[str, ...], tuple[str, ...]]:

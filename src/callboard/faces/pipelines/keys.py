@@ -83,7 +83,7 @@ STEP = (
     # human
     Key("question", "source", "What the person is asked.", ("human",)),
     Key("show", "template", "What the person is shown; what flows into the step by default.", ("human",)),
-    Key("choices", "texts", "The answers to choose from.", ("human",)),
+    Key("choices", "texts", "The answers to choose from; the one that was chosen is the step's output.", ("human",)),
     # outputs
     Key("output_file", "template", "Where the step's output is written."),
     Key("result_file", "template", "Another word for output_file."),
@@ -105,7 +105,7 @@ STEP = (
     Key("timeout", "duration", "The longest one attempt may take: 30s, 10m, 1h."),
     Key("retry", "retry", "Tries in all, or {tries, delay, factor, longest, jitter}."),
     Key("on_error", "on_error", "stop (default), or continue without this step's output."),
-    Key("review", "review", "A person approves the output first: true, or {again, expires}."),
+    Key("review", "review", "A person approves the output first: true, or {again: rounds, expires: 2d}."),
     Key("limits", "names", "Limits this step takes one of; named at the top of the file."),
     Key("priority", "priority", "0 urgent … 3 low; 2 by default."),
     Key("effect", "effect", "What doing it twice would do: none, keyed (safe with a key), once."),

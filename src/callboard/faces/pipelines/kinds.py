@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from callboard.core.plan import Retry, Review
+from callboard.core.plan import Retry
 from callboard.errors import CallboardError, InvalidFile
 from callboard.faces.pipelines.keys import TYPES
 from callboard.text import duration, names
@@ -247,12 +247,13 @@ def retry(cursor: Cursor, value: Any) -> Retry:
     return Retry(**_fields(cursor, value, _RETRY))
 
 
-def review(cursor: Cursor, value: Any) -> Review | None:
+def review(cursor: Cursor, value: Any) -> Json | None:
+    """{"again"?, "expires"?}, or None for false. What stands there where nothing is said depends on the step."""
     if isinstance(value, bool):
-        return Review() if value else None
+        return {} if value else None
     if not isinstance(value, dict):
         raise cursor.wrong(value, "true, false, or a mapping of again and expires")
-    return Review(**_fields(cursor, value, _REVIEW))
+    return _fields(cursor, value, _REVIEW)
 
 
 def each(cursor: Cursor, value: Any) -> Json:
