@@ -126,7 +126,7 @@ class House:
         return load("llm.gateway", "Gateway")(
             clock=self.clock,
             offline=offline,
-            connect=load("llm.openai", "connect"),
+            connect=_connect,
             secret=settings.keys.get,
             override=settings.model or "",
             server=_server(settings),
@@ -211,6 +211,11 @@ def open_house(
     project = find(settings.project, here)
     store = load("store.sql.sqlite", "SQLiteStore")(project.database, readonly=readonly and project.database.exists())
     return House(settings, project, store, inside=inside)
+
+
+def _connect(endpoint: Any, clock: Any) -> Any:
+    """The client of an endpoint. The HTTP library comes with the first call that leaves this machine or process."""
+    return load("llm.openai", "connect")(endpoint, clock)
 
 
 def _server(settings: Settings) -> Any:
