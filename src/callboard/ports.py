@@ -87,6 +87,7 @@ class Write(NamedTuple):
     saves: Sequence[tuple[str, Mapping[str, Any]]] = ()  # (name of a registered write, parameters)
     inbox: int | None = None  # offsets up to here are consumed
     logs: Sequence[tuple[int, int, float, str, str]] = ()  # (node, number, wall, level, text); lossy
+    contents: Sequence[bytes] = ()  # kept by content, synced, before the rest is recorded
 
 
 class RunRow(NamedTuple):

@@ -38,7 +38,7 @@ READ: dict[str, Any] = {
     "met": {"true": True, "false": False, "error": None}.get,
     "items": lambda text: tuple((key, key) for key in text.split(",") if key),
     "published": lambda text: tuple(f.Notice(key, int(o)) for key, o in (w.split(":") for w in text.split(","))),
-    "docs": lambda text: tuple(tuple(one.rsplit(":", 1)) for one in text.split(",")),
+    "docs": lambda text: tuple(f.Written(*one.rsplit(":", 1)) for one in text.split(",")),
     "pending": lambda text: tuple(text.split(",")),
 }  # fmt: skip
 TOLD = {
@@ -75,7 +75,7 @@ class Adapter:
             plain = [self.state.find(plain[0]), float(plain[1])]
         elif kind in ("Edited", "Approved", "Rejected", "Decided"):
             plain[1] = int(plain[1])
-        elif len(plain) > 1 and kind not in ("Asked", "Reopened", "DocumentEdited"):
+        elif len(plain) > 1 and kind not in ("Asked", "Reopened", "DocumentEdited", "Published"):
             kind = "ListStopped" if plain[1].endswith(".list") else kind
             numbers = plain[1].removesuffix(".list").split(".")
             plain = [self.state.find(plain[0]), *map(int, numbers), *plain[2:]]

@@ -246,7 +246,7 @@ class World:
                 self.offset += 1
                 brought["published"] = (f.Notice(one_of(chance, KEYS), self.offset),)
             if percent(chance, 15):
-                brought["documents"] = (("p", f"h{chance.below(3)}"),)
+                brought["documents"] = (f.Written("p", f"h{chance.below(3)}"),)
                 brought["pending"] = ("p",) if percent(chance, 60) else ()
             if row.task.review is not None and percent(chance, 80):
                 return f.Produced(*attempt, f"h{chance.below(2)}", **brought)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from callboard.core import facts as f
 from callboard.core import mapped, replay, rows
@@ -20,8 +23,6 @@ from callboard.core.status import FAILED, INIT, QUEUED, RETRYING, RUNNING, SUCCE
 from callboard.core.story import story
 
 if TYPE_CHECKING:
-    import pytest
-
     from callboard.core.step import Decision
 
 NOW = Now(1000.0, "boot", 10.0)
@@ -166,6 +167,36 @@ def test_what_is_stopped_unseen_has_no_outcome_and_keeps_its_draft() -> None:
     life.step(f.Asked("a", "STOP"), f.Produced(0, 1, 1, "h1"))
     assert not life.outcomes
     assert json.loads(life.executions[1 << 20][6])["draft"][0] == "h1"
+
+
+def test_an_approved_edit_is_what_its_documents_hold() -> None:
+    life = Life(Task("a", review=Review()))
+    life.step(f.Begun())
+    text, other = sha256(b"draft").hexdigest(), "d" * 64
+    brought = (f.Written("out.md", text, "0" * 64), f.Written("x.docx", other))
+    life.step(f.Produced(0, 1, 1, "h1", '{"value":"draft","documents":[]}', (), brought, ("out.md", "x.docx")))
+    assert not life.run.documents and life.loaded().nodes[0].draft == life.run.nodes[0].draft
+    for version in ("h2", "h3"):
+        decision = life.step(f.Edited("a", 1, version, f'{{"value":"edited {version}"}}'))
+        assert decision.contents == [f"edited {version}".encode()] and not decision.documents
+    assert not life.step(f.Edited("a", 1, "h4", '{"value":"edited h3","more":1}')).contents
+    assert life.loaded().nodes[0].draft == life.run.nodes[0].draft
+    decision = life.step(f.Approved("a", 1, "h4"))
+    edited = sha256(b"edited h3").hexdigest()
+    id = pack(1, 0, 1)
+    assert decision.documents == [("out.md", edited, "0" * 64, id, "pending"), ("x.docx", other, None, id, "pending")]
+    assert life.run.pending == {"out.md", "x.docx"}
+    index = [{"path": "out.md", "hash": edited}, {"path": "x.docx", "hash": other}]
+    assert json.loads(life.outcomes[id, 1]) == {"value": "edited h3", "more": 1, "documents": index}
+
+
+@pytest.mark.parametrize("outcome", ["no JSON", "[1]", "{}", '{"value":NaN}', '{"value":"\\ud800"}'])
+def test_an_edit_that_is_no_outcome_is_refused(outcome: str) -> None:
+    life = Life(Task("a", review=Review()))
+    life.step(f.Begun())
+    life.step(f.Produced(0, 1, 1, "h1"))
+    (order,) = life.step(f.Edited("a", 1, "h2", outcome)).orders
+    assert isinstance(order, o.Refuse) and "no outcome" in order.why
 
 
 def test_without_an_engine_units_of_a_run_are_given_back_all_the_same() -> None:

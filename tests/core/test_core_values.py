@@ -41,7 +41,7 @@ json_values = st.recursive(
 )
 texts = st.sampled_from(['{"value":null}', '{"value":{"a":[1]}}'])
 notices = st.lists(st.builds(f.Notice, names, numbers, json_values), max_size=2).map(tuple)
-documents = st.lists(st.tuples(names, names), max_size=2).map(tuple)
+documents = st.lists(st.builds(f.Written, names, names, st.none() | names), max_size=2).map(tuple)
 paths = st.lists(names, max_size=2).map(tuple)
 attempt = (numbers, numbers, numbers)
 brought = {"outcome": texts, "published": notices, "documents": documents, "pending": paths}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
@@ -84,6 +85,25 @@ def test_another_text_may_be_approved(desk: Desk, waiting: str) -> None:
     desk.good("approve", "--edit", "better.txt")
     assert desk.good("resume").out == "Dear Ada, come again.\n"
     assert desk.read("answer.txt") == "Dear Ada, come again."
+
+
+def test_a_reviewed_output_is_written_once_it_is_approved_and_as_it_was_approved(desk: Desk) -> None:
+    desk.write("out.ai", """
+        name: Out
+        pipe:
+          - {name: draft, type: command, command: [cat], review: {again: 1}, output_file: out.md}
+    """)  # fmt: skip
+    desk.good("run", "out.ai", "Dear Ada.", code=4)
+    assert not (desk.here / "out.md").exists() and not desk.json("show")["documents"]
+    desk.good("reject", "--note", "again")
+    desk.good("resume", code=4)
+    assert not (desk.here / "out.md").exists()
+    desk.write("better.txt", "Dear Ada, come again.")
+    desk.good("approve", "--edit", "better.txt")
+    desk.good("resume")
+    assert desk.read("out.md") == "Dear Ada, come again."
+    (written,) = desk.json("show")["documents"]
+    assert written["status"] == "published" and written["hash"] == sha256(b"Dear Ada, come again.").hexdigest()
 
 
 def test_an_edit_that_is_no_file_or_no_text_is_wrong_usage(desk: Desk, waiting: str) -> None:

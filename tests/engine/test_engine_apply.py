@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
 from engine_stage import Stage, reload, until
 
-from callboard.core.facts import Cancelled, Continued, Paused, Resumed
-from callboard.core.plan import Task
-from callboard.core.status import RUNNING, STOPPED, SUCCESS
+from callboard.core.executions import pack
+from callboard.core.facts import Approved, Cancelled, Continued, Edited, Paused, Rejected, Resumed
+from callboard.core.plan import Review, Task
+from callboard.core.status import FAILED, RUNNING, STOPPED, SUCCESS
 from callboard.engine.apply import apply
 from callboard.errors import NotFound, Refused
+from callboard.ports import Done
 from callboard.testing.scripted import HANG
 
 if TYPE_CHECKING:
@@ -83,3 +86,41 @@ async def test_an_interrupted_run_is_continued(stage: Stage) -> None:
     apply(stage.store, stage.clock, run, [Continued()])
     again = await stage.engine(serve=True)
     assert await again.ended(run) is SUCCESS
+
+
+async def test_a_draft_keeps_its_documents_until_it_is_approved_whoever_applies_that(stage: Stage) -> None:
+    """The engine dies between draft and approval; a command edits and approves; another engine puts it in place."""
+    hash = stage.store.put(b"draft")
+    outcome = f'{{"value":"draft","documents":[{{"path":"a.md","hash":"{hash}"}}]}}'
+    stage.backend.script["a"] = Done(outcome, documents=[("a.md", hash, None)])
+    run = stage.run(Task("a", review=Review()))
+    put: list[tuple[int, str, str, str | None]] = []
+    engine = await stage.engine(put_document=lambda *document: put.append(document))
+    await engine.submit(run)
+    await until(lambda: reload(stage.store, run).nodes[0].hold == "review")
+    await stage.kill(engine)
+    assert not put and not stage.store.documents(run)
+
+    apply(stage.store, stage.clock, run, [Edited("a", 1, "e", '{"value":"edited"}')])
+    apply(stage.store, stage.clock, run, [Approved("a", 1, "e")])
+    edited = sha256(b"edited").hexdigest()
+    assert stage.store.get(edited) == b"edited"
+    assert [row[1:] for row in stage.store.documents(run)] == [("a.md", edited, None, pack(run, 0, 1), "pending")]
+    assert stage.status(run) is RUNNING and not put
+
+    again = await stage.engine(put_document=lambda *document: put.append(document), serve=True)
+    assert await again.ended(run) is SUCCESS
+    assert put == [(run, "a.md", edited, None)]
+
+
+async def test_a_rejected_draft_takes_its_documents_with_it(stage: Stage) -> None:
+    hash = stage.store.put(b"draft")
+    stage.backend.script["a"] = Done('{"value":"draft"}', documents=[("a.md", hash, None)])
+    run = stage.run(Task("a", review=Review()))
+    put: list[object] = []
+    engine = await stage.engine(put_document=lambda *document: put.append(document))
+    await engine.submit(run)
+    await until(lambda: reload(stage.store, run).nodes[0].hold == "review")
+    await engine.post(run, Rejected("a", 1))
+    assert await engine.ended(run) is FAILED
+    assert not put and not stage.store.documents(run)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 from engine_stage import Stage, passing, reload, told, turn, until
 
+from callboard.core.executions import pack
 from callboard.core.facts import Asked, Cancelled, Continued, Paused, Resumed
 from callboard.core.plan import Map, Plan, Retry, Review, Task
 from callboard.core.status import FAILED, RUNNING, STOPPED, SUCCESS
@@ -350,6 +352,34 @@ async def test_documents_are_put_in_place_before_a_run_ends(stage: Stage) -> Non
     assert await engine.ended(run) is SUCCESS
     assert put == [(run, "a.md", hash, None)]
     assert [row[5] for row in stage.store.documents(run)] == ["published"]
+
+
+async def test_a_version_that_is_in_place_does_not_hide_a_later_one(stage: Stage) -> None:
+    """Both versions are under way: the row of the first, recorded late, would be taken for the latest."""
+    hashes = [stage.store.put(text) for text in (b"first", b"second")]
+    placed: list[str] = []
+    doors = {hash: threading.Event() for hash in hashes}
+
+    def put_document(run: int, path: str, hash: str, replaces: str | None) -> None:
+        assert doors[hash].wait(10)
+        placed.append(hash)
+
+    stage.backend.script["a"] = [Done('{"value":1}', documents=[("a.md", hash, None)]) for hash in hashes]
+    run = stage.run("a")
+    engine = await stage.engine(put_document=put_document)
+    await engine.submit(run)
+    await until(lambda: stage.statuses(run)["a"] == "SUCCESS")
+    await engine.post(run, Asked("a", "RESTART"))
+    await until(lambda: stage.store.documents(run)[0][2] == hashes[1])
+    doors[hashes[0]].set()
+    await until(lambda: placed)
+    await turn()
+    await until(lambda: not engine.runs[run].facts)
+    latest = (hashes[1], None, pack(run, 0, 2))
+    assert [row[2:] for row in stage.store.documents(run)] == [(*latest, "pending")]
+    doors[hashes[1]].set()
+    assert await engine.ended(run) is SUCCESS
+    assert [row[2:] for row in stage.store.documents(run)] == [(*latest, "published")]
 
 
 async def test_paid_calls_are_recorded_though_their_attempt_fails(stage: Stage) -> None:

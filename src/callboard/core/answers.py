@@ -56,32 +56,32 @@ def succeeded(work: Step, fact: f.Succeeded) -> bool:
     if row.task.review is not None and row.status is RUNNING:
         published = (fact.published, fact.documents, fact.pending)
         return produced(work, f.Produced(fact.node, fact.number, fact.attempt, "", fact.outcome, *published))
-    if fact.published or fact.documents or fact.pending:
-        publish(work, fact)
+    if fact.published:
+        announce(work, fact)
+    if fact.documents or fact.pending:
+        documents.bring(work, row, fact)
     work.answered(row)
     end(work, row, SUCCESS, outcome=fact.outcome)
     return True
 
 
-def publish(work: Step, fact: f.Succeeded | f.Produced) -> None:
-    """Events of an attempt are judged before its outcome; its documents are those of the run from now on."""
+def announce(work: Step, fact: f.Succeeded | f.Produced) -> None:
+    """Events of an attempt are judged before its outcome."""
     for notice in fact.published:
         hear(work, f.Heard(notice.key, notice.offset, notice.value))
         drain(work)
-    documents.bring(work, fact)
 
 
 def produced(work: Step, fact: f.Produced) -> bool:
     row = alive(work, fact)
     if row is None:
         return False
-    publish(work, fact)
+    announce(work, fact)
     work.answered(row)
+    row.draft = Draft(fact.hash, fact.outcome, None, fact.documents, fact.pending)
     if row.status is STOPPING:
-        row.draft = Draft(fact.hash, fact.outcome)
         end(work, row, STOPPED, "stopped unreviewed")
         return True
-    row.draft = Draft(fact.hash, fact.outcome)
     work.hold(row, "review")
     review = row.task.review
     if review is not None and review.expires is not None:

@@ -23,6 +23,14 @@ class Notice(NamedTuple):
     value: Any = None
 
 
+class Written(NamedTuple):
+    """A document an outcome brings: its bytes by their hash, and the version its writer meant to replace."""
+
+    path: str
+    hash: str
+    replaces: str | None = None
+
+
 class Begun(NamedTuple):
     """The run starts."""
 
@@ -39,7 +47,7 @@ class Succeeded(NamedTuple):
     attempt: int
     outcome: str = '{"value":null}'  # JSON text of an object, at least {"value": …}
     published: tuple[Notice, ...] = ()
-    documents: tuple[tuple[str, str], ...] = ()  # (path, hash) this outcome brings
+    documents: tuple[Written, ...] = ()  # that this outcome brings
     pending: tuple[str, ...] = ()  # the paths among them not yet put in place
 
 
@@ -124,7 +132,7 @@ class Produced(NamedTuple):
     hash: str
     outcome: str = '{"value":null}'
     published: tuple[Notice, ...] = ()
-    documents: tuple[tuple[str, str], ...] = ()
+    documents: tuple[Written, ...] = ()
     pending: tuple[str, ...] = ()
 
 
@@ -242,9 +250,10 @@ class DocumentEdited(NamedTuple):
 
 
 class Published(NamedTuple):
-    """A pending document is in place."""
+    """A pending document is in place; `hash` says which version of it."""
 
     path: str
+    hash: str = ""
 
 
 Fact: TypeAlias = (
@@ -270,8 +279,8 @@ def encode(fact: Fact) -> str:
 #: Where a fact holds tuples, and what their elements are made of. All other lists are a stranger's, and stay lists.
 _TUPLES: dict[type[Any], dict[int, Callable[[Any], Any]]] = {
     Admitted: {0: int},
-    Succeeded: {4: lambda notice: Notice(*notice), 5: tuple, 6: str},
-    Produced: {5: lambda notice: Notice(*notice), 6: tuple, 7: str},
+    Succeeded: {4: lambda notice: Notice(*notice), 5: lambda one: Written(*one), 6: str},
+    Produced: {5: lambda notice: Notice(*notice), 6: lambda one: Written(*one), 7: str},
     Listed: {3: tuple},
 }
 

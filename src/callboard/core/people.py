@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from callboard.core import documents
 from callboard.core.ending import finish, stop_all
 from callboard.core.executions import act, begin, end, pack
-from callboard.core.run import Draft
 from callboard.core.status import ENDED, FAILED, INIT, QUEUED, RUNNING, STOPPED, SUCCESS
 from callboard.core.step import No
 
@@ -60,9 +60,8 @@ def _held(work: Step, fact: Any, hold: str) -> Node:
 
 def edited(work: Step, fact: f.Edited) -> bool:
     row = _held(work, fact, "review")
-    draft = row.draft
-    assert draft is not None
-    row.draft = Draft(fact.hash, fact.outcome, draft.outcome if draft.first is None else draft.first)
+    assert row.draft is not None
+    row.draft = documents.revised(work, row.draft, fact)
     work.moved[row.id] = row
     return True
 
@@ -75,6 +74,7 @@ def approved(work: Step, fact: f.Approved) -> bool:
     if draft.first is not None:
         work.decision.outcomes.append((pack(work.run.number, row.id, row.number), 0, draft.first))
         row.revision = 1
+    documents.bring(work, row, draft)
     row.draft = None
     end(work, row, SUCCESS, "approved", draft.outcome)
     return True

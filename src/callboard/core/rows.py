@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from callboard.core.counting import listing, needs, totals
 from callboard.core.deadline import Deadline
 from callboard.core.encoding import encode
-from callboard.core.facts import Heard
+from callboard.core.facts import Heard, Written
 from callboard.core.run import BranchState, Draft, Node, Run
 from callboard.core.status import INIT, QUEUED, Status
 from callboard.core.step import Step
@@ -153,7 +153,8 @@ def _load_extra(node: Node, data: dict[str, Any]) -> None:
         if name in data:
             setattr(node, name, Deadline(*data[name]))
     if "draft" in data:
-        node.draft = Draft(*data["draft"])
+        hash, outcome, first, documents, pending = data["draft"]
+        node.draft = Draft(hash, outcome, first, tuple(Written(*one) for one in documents), tuple(pending))
     if node.mapped is not None and "mapped" in data:
         kept = data["mapped"]
         node.mapped.page, node.mapped.source = kept["page"], kept.get("source", 0)

@@ -14,7 +14,7 @@ from callboard.core.status import INIT, Status
 
 if TYPE_CHECKING:
     from callboard.core.deadline import Deadline
-    from callboard.core.facts import Heard
+    from callboard.core.facts import Heard, Written
     from callboard.core.plan import Plan, Task
 
 #: (upstream node, number, revision): what an execution reads from each upstream of its combination.
@@ -27,6 +27,8 @@ class Draft(NamedTuple):
     hash: str
     outcome: str
     first: str | None = None
+    documents: tuple[Written, ...] = ()  # that it brings once it is approved
+    pending: tuple[str, ...] = ()
 
 
 class Mapped:

@@ -43,7 +43,9 @@ class No(Exception):
 class Decision:
     """What a step decided: rows to write (as `ports.Write` has them), orders to carry out once they are on disk."""
 
-    __slots__ = ("branches", "executions", "items", "journal", "orders", "outcomes", "state", "status")
+    __slots__ = (
+        "branches", "contents", "documents", "executions", "items", "journal", "orders", "outcomes", "state", "status",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.journal: list[str] = []
@@ -54,6 +56,8 @@ class Decision:
         self.outcomes: list[tuple[int, int, str]] = []
         self.items: list[tuple[int, int, int, str, str]] = []
         self.branches: list[tuple[int, str]] = []
+        self.documents: list[tuple[str, str, str | None, int, str]] = []
+        self.contents: list[bytes] = []  # of documents, that nobody has kept yet
 
 
 class Step:

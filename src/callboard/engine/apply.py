@@ -113,5 +113,7 @@ def _write(taken: recovery.Taken, decision: Decision, clock: Clock) -> Write:
         decision.outcomes,
         decision.items,
         decision.branches,
+        decision.documents,
+        contents=decision.contents,
         inbox=taken.letters[-1].offset if taken.letters else None,
     )

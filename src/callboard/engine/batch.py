@@ -1,16 +1,15 @@
 """One step of one run, and the `Write` that records all of it.
 
-A batch is a list of these, at most one for each run. What the step did not take up (documents and saves of an
+A batch is a list of these, at most one for each run. What the step did not take up (the saves of an
 answer that came too late) is left out; what was paid is recorded in any case.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from callboard.core import machine
-from callboard.core.executions import pack
-from callboard.core.facts import Produced, Succeeded, encode
+from callboard.core.facts import Produced, Published, Succeeded, encode
 from callboard.core.orders import Start
 from callboard.ports import Write
 
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from callboard.core.orders import Order
     from callboard.engine.held import Held
     from callboard.ports import Done, Json
+
+Row: TypeAlias = tuple[str, str, str | None, int, str]  # of a document, as `ports.Write` has it
 
 #: Bytes of outcomes in one batch, more or less: it is closed by the run that passes this.
 MOST_BYTES = 1 << 20
@@ -42,6 +43,7 @@ class Stepped(NamedTuple):
     write: Write
     starts: int
     extras: dict[tuple[int, int, int], Done]  # taken up or dropped with this step
+    published: Sequence[Row]  # documents that are in place
     documents: Sequence[tuple[str, str, str | None, int]]  # to be put in place once it is on disk
     paid: list[asyncio.Future[None]]
     answers: list[tuple[Fact, asyncio.Future[None]]]
@@ -56,6 +58,7 @@ def step(held: Held, now: Now, admission: Admission | None) -> Stepped:
     told = [*(fact for _, fact in mail if fact is not None), *facts] if mail else facts
     decision = machine.step(run, told, now, held.drained and not held.facts, admission)
     extras = _extras(held, facts, decision.journal) if held.extras else _NO_EXTRAS
+    published = _published(held, decision.journal) if held.published else ()
     write = Write(
         held.number,
         held.fence,
@@ -67,16 +70,18 @@ def step(held: Held, now: Now, admission: Admission | None) -> Stepped:
         decision.outcomes,
         decision.items,
         decision.branches,
-        [*held.published, *extras.rows] if held.published or extras.rows else (),
+        [*published, *decision.documents] if published or decision.documents else (),
         held.calls,
         extras.saves,
         mail[-1][0] if mail else None,
         held.logs,
+        decision.contents,
     )
     starts = sum(type(order) is Start for order in decision.orders)
     stepped = Stepped(
-        held, told, facts, size, decision.orders, write, starts, extras.taken, extras.documents, held.paid, held.answers
-    )
+        held, told, facts, size, decision.orders, write, starts, extras.taken, published, _pending(decision.documents),
+        held.paid, held.answers,
+    )  # fmt: skip
     _emptied(held)
     return stepped
 
@@ -89,7 +94,7 @@ def put_back(stepped: Stepped) -> None:
     held.extras = stepped.extras | held.extras
     held.calls = [*write.ledger, *held.calls]
     held.logs = [*write.logs, *held.logs]
-    held.published = [*(row for row in write.documents if row[4] != "pending"), *held.published]
+    held.published = [*stepped.published, *held.published]
     held.paid = stepped.paid + held.paid
     held.answers = stepped.answers + held.answers
     held.mail, held.read, held.drained = [], 0, True
@@ -122,8 +127,6 @@ def _emptied(held: Held) -> None:
         held.calls = []
     if held.logs:
         held.logs = []
-    if held.published:
-        held.published = []
     if held.paid:
         held.paid = []
     if held.answers:
@@ -132,18 +135,15 @@ def _emptied(held: Held) -> None:
 
 class _Extras(NamedTuple):
     taken: dict[tuple[int, int, int], Done]
-    documents: Sequence[tuple[str, str, str | None, int]]
-    rows: Sequence[tuple[str, str, str | None, int, str]]
     saves: Sequence[tuple[str, Mapping[str, Json]]]
 
 
-_NO_EXTRAS = _Extras({}, (), (), ())
+_NO_EXTRAS = _Extras({}, ())
 
 
 def _extras(held: Held, facts: Sequence[Fact], journal: Sequence[str]) -> _Extras:
-    """Documents and saves of the answers this step took up; those of answers that came too late are dropped."""
+    """The saves of the answers this step took up; those of answers that came too late are dropped."""
     taken: dict[tuple[int, int, int], Done] = {}
-    documents: list[tuple[str, str, str | None, int]] = []
     saves: list[tuple[str, Mapping[str, Json]]] = []
     recorded = set(journal)
     for fact in facts:
@@ -155,7 +155,19 @@ def _extras(held: Held, facts: Sequence[Fact], journal: Sequence[str]) -> _Extra
             continue
         taken[name] = done
         if encode(fact) in recorded:
-            id = pack(held.number, fact.node, fact.number)
-            documents += [(path, hash, replaces, id) for path, hash, replaces in done.documents]
             saves += done.saves
-    return _Extras(taken, documents, [(*document, "pending") for document in documents], saves)
+    return _Extras(taken, saves)
+
+
+def _published(held: Held, journal: Sequence[str]) -> list[Row]:
+    """Rows of documents that are in place, as far as this step took that up. A version that another one has followed
+    meanwhile is not the latest any more: its row would hide the pending one."""
+    recorded = set(journal)
+    waiting = {encode(fact) for fact in held.facts if type(fact) is Published}
+    rows = {encode(Published(row[0], row[1])): row for row in held.published}
+    held.published = [row for fact, row in rows.items() if fact in waiting]
+    return [row for fact, row in rows.items() if fact in recorded]
+
+
+def _pending(rows: Sequence[Row]) -> list[tuple[str, str, str | None, int]]:
+    return [row[:4] for row in rows if row[4] == "pending"]

@@ -28,6 +28,7 @@ from callboard.core.facts import (
     Stopped,
     Succeeded,
     TimedOut,
+    Written,
     encode,
 )
 from callboard.engine.deadlines import Deadlines
@@ -244,12 +245,13 @@ def _done(at: AtWork, done: Done, notices: tuple[Notice, ...]) -> Fact:
         held.calls.extend(done.calls)
     if done.skipped:
         return Skipped(*name, done.skipped)
-    documents: tuple[tuple[str, str], ...] = ()
+    documents: tuple[Written, ...] = ()
     pending: tuple[str, ...] = ()
-    if done.documents or done.saves:
+    if done.saves:
         held.extras[name] = done
-        documents = tuple((path, hash) for path, hash, _ in done.documents)
-        pending = tuple(path for path, _ in documents)
+    if done.documents:
+        documents = tuple(Written(*document) for document in done.documents)
+        pending = tuple(one.path for one in documents)
     if at.run.nodes[at.node].task.review is not None:
         hash = hashlib.sha256(done.outcome.encode()).hexdigest()
         return Produced(*name, hash, done.outcome, notices, documents, pending)

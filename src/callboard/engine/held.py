@@ -74,7 +74,7 @@ class Held:
         self.works: dict[int, AtWork] = {}
         self.lists: dict[int, AtWork] = {}
         self.values: dict[int, str] = {}  # item → its value, JSON text
-        self.extras: dict[tuple[int, int, int], Done] = {}  # documents and saves of outcomes not yet recorded
+        self.extras: dict[tuple[int, int, int], Done] = {}  # saves of outcomes not yet recorded
         self.calls: list[Call] = []  # ledger rows not yet recorded
         self.paid: list[asyncio.Future[None]] = []  # who waits for them
         self.published: list[tuple[str, str, str | None, int, str]] = []  # document rows not yet recorded

@@ -68,7 +68,7 @@ class Publisher:
                 queue.popleft()
                 if not held.lost:
                     held.published.append((path, hash, replaces, id, "published"))
-                    self._post(held, Published(path))
+                    self._post(held, Published(path, hash))
         finally:
             self._queues.pop(held.number, None)
 

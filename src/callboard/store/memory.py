@@ -102,6 +102,8 @@ class MemoryStore(MemoryRecords):
         with self._lock:
             self._check(writes)
             blobs = [chain.encode(write.journal) if write.journal else b"" for write in writes]
+            for data in [data for write in writes for data in write.contents]:
+                self.content.put(data)
             for name, params in [save for write in writes for save in write.saves]:
                 self._saves[name](params)
             for write, blob in zip(writes, blobs, strict=True):

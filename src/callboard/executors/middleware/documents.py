@@ -7,9 +7,9 @@ is there already is kept, nothing is asked, and its text is the outcome.
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING, Protocol
 
+from callboard.core.documents import content
 from callboard.errors import NotFound
 from callboard.executors.flow import field
 from callboard.executors.values import decode, outcome, with_field
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from callboard.ports import Context, Handler, Json, Work
-
-_pretty = json.JSONEncoder(ensure_ascii=False, allow_nan=False, indent=2).encode
 
 
 class Place(Protocol):
@@ -65,7 +63,7 @@ class Outputs:
         return Done(with_field(outcome(value, work.attempt.task), "kept", paths[0]))
 
     def _write(self, work: Work, ctx: Context, files: list[str], value: Json) -> None:
-        data = (value if isinstance(value, str) else _pretty(value) + "\n").encode()
+        data = content(value)
         for path in (*files, *self._document(work, "txt" if isinstance(value, str) else "json")):
             ctx.documents.write(path, data)
 

@@ -44,11 +44,15 @@ class Batch(NamedTuple):
 
 
 def encode(writes: Sequence[Write], head: Callable[[int, int], Head], keep: Callable[[bytes], str]) -> Batch:
-    """The batch of these writes. `head(run, fence)` tells where a journal ends, `keep` takes large outcomes.
+    """The batch of these writes. `head(run, fence)` tells where a journal ends, `keep` takes contents and
+    large outcomes.
 
     Raises FenceLost when two writes of a run disagree about its fence, NotJson.
     """
     fences = _fences(writes)
+    for write in writes:
+        for data in write.contents:
+            keep(data)
     heads: dict[int, Head] = {}
     if len(writes) <= FEW:
         rows = [_step(write, heads, head) for write in writes]
