@@ -104,10 +104,6 @@ class House:
         applied: Applied = load("engine.apply", "apply")(self.store, self.clock, run, facts, folder=folder)
         return applied
 
-    def put_document(self, run: int, path: str, data: bytes, report: Callable[[str, str], None]) -> None:
-        """Write a document of a run anew, beside it where a person has edited it; `report` hears of that."""
-        _Shelf(self, report).put(run, path, self.store.put(data), None)
-
     def close(self) -> None:
         if self.pid == os.getpid():
             self.store.close()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from callboard.app.commands.answer import put_edits
-from callboard.app.commands.post import post, try_out
+from callboard.app.commands.post import post
 from callboard.app.commands.waiting import meant
 from callboard.app.views import run as views
 from callboard.app.views.held import choices, rounds_left
@@ -19,10 +18,8 @@ from callboard.text.strict import decode
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from callboard.app.wiring import House
     from callboard.core.facts import Fact
     from callboard.core.run import Node, Run
-    from callboard.ports import RunRow
 
 _SHOWN = 10  # lines of what was approved
 
@@ -41,7 +38,7 @@ def say(
         state = views.in_memory(house.store, row)
         said = list(facts(state))
         heard = [line for fact in said for line in _heard(state, fact, said)]
-        _post(told, house, row, state, said)
+        post(house, row, said)
         if not told.json:
             for line in heard:
                 told.note(line)
@@ -51,14 +48,6 @@ def say(
         told.next(shown["next"] or f"callboard show {row.id}")
     finally:
         house.close()
-
-
-def _post(told: Told, house: House, row: RunRow, state: Run, facts: list[Fact]) -> None:
-    """Files first, so that what has been approved is on disk when anybody hears of it."""
-    if any(isinstance(fact, Edited) for fact in facts):
-        try_out(house, row, facts)
-        put_edits(house, row, state, facts, lambda _, why: told.note(why))
-    post(house, row, facts)
 
 
 def _heard(run: Run, fact: Fact, all: list[Fact]) -> list[str]:

@@ -1,14 +1,12 @@
 """What a person answers to a run that waits: yes to a draft, another text, a choice, no, or what became of an effect.
 
 Each answer is a fact or two, made from the run as it stands. A step with `choices` wants one of them; the choice is
-then its output. A text that is approved in place of the draft also replaces the files the draft was written to, as
-far as nobody else has edited them: what lies on disk is what was approved.
+then its output. The files of a draft wait with it (`core/documents.py`), so they hold what was approved.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 
 from callboard.app.commands.waiting import waiting
@@ -19,14 +17,8 @@ from callboard.text.names import close
 from callboard.text.strict import decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from callboard.app.wiring import House
     from callboard.core.facts import Fact
     from callboard.core.run import Node, Run
-    from callboard.ports import RunRow
-
-_NODES = (1 << 20) - 1  # an execution's id packs run << 40 | node << 20 | number
 
 
 def approval(
@@ -86,25 +78,3 @@ def _as_drafted(row: Node, text: str) -> Any:
         return decode(text)
     except NotJson as error:
         raise UsageError(f"the draft is data, so another one has to be JSON: {error}") from None
-
-
-def put_edits(house: House, row: RunRow, run: Run, facts: list[Fact], report: Callable[[str, str], None]) -> None:
-    """Write approved texts to the files their drafts were written to. A file somebody else has edited stays."""
-    for fact in facts:
-        if not isinstance(fact, Edited):
-            continue
-        node = run.find(fact.node) if isinstance(fact.node, str) else fact.node
-        for path in _written(house, row, node, fact.number):
-            house.put_document(row.number, path, _bytes(decode(fact.outcome)["value"]), report)
-
-
-def _written(house: House, row: RunRow, node: int | None, number: int) -> list[str]:
-    return [
-        path
-        for _, path, _, _, execution, _ in house.store.documents(row.number)
-        if (execution >> 20 & _NODES, execution & _NODES) == (node, number)
-    ]
-
-
-def _bytes(value: Any) -> bytes:
-    return (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode()
