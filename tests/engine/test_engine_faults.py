@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,12 +15,15 @@ from callboard.core.plan import Map, Retry, Task
 from callboard.core.status import RUNNING, SUCCESS
 from callboard.engine import batch as batches
 from callboard.errors import FenceLost, StoreError, Transient
-from callboard.ports import Done
+from callboard.ports import Call, Done
 from callboard.store.memory import MemoryStore
 from callboard.testing.scripted import HANG, ScriptedBackend
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from callboard.engine.engine import Engine
+    from callboard.ports import Write
 
 
 SHOW = (
@@ -318,3 +322,38 @@ async def test_an_interrupted_stop_with_a_full_disk_still_ends(stage: Stage) -> 
     again = await stage.engine()
     await again.submit(run)
     assert await again.ended(run) is SUCCESS
+
+
+async def test_what_comes_while_a_commit_is_under_way_is_not_on_disk_with_it(stage: Stage) -> None:
+    """An empty list was shared with the batch: a call seemed paid for, a person was answered for ever."""
+    written, flying = threading.Event(), threading.Event()
+
+    class Slow(Faulty):
+        def commit(self, writes: Sequence[Write]) -> None:
+            self.inner.commit(writes)
+            flying.set()
+            written.wait()
+
+    run = stage.run("a", Task("b", needs=("a",)), Task("c", needs=("b",)))
+    release, last = stage.backend.hold("b"), stage.backend.hold("c")
+    store = Slow(stage.store)
+    engine = await stage.engine(store)
+    written.set()
+    await engine.submit(run)
+    await until(lambda: len(stage.backend.begun) == 2)
+    engine._parts.committer._in_thread = 8
+    flying.clear()
+    written.clear()
+    release()
+    await until(flying.is_set)
+    call = Call(run, 1, 1, 1, 0, "key", "p", "m", "h", 1, 1, 5, 0.1, 1.0)
+    paid, asked = asyncio.ensure_future(engine.paid([call])), asyncio.ensure_future(engine.post(run, Paused()))
+    engine.note(run, 1, 1, "a line")
+    await turn()
+    known: list[tuple[int, int]] = []
+    paid.add_done_callback(lambda _: known.append((1, len(stage.store.calls(run)))))
+    written.set()
+    await asyncio.gather(paid, asked)
+    assert known == [(1, 1)] and reload(stage.store, run).holds == {"paused"}
+    assert len(stage.store.logs(run)) == 1
+    last()

@@ -117,10 +117,10 @@ def stored(run: Run) -> dict[str, Any]:
     A first QUEUED that was never written gets its place among the beginnings anew when it is loaded.
     """
     told = picture(run)
-    began = sorted(row.began for row in run.nodes if not row.derived)
+    began = {counter: place for place, counter in enumerate(sorted({r.began for r in run.nodes if not r.derived}))}
     for row, node in zip(run.nodes, told["nodes"], strict=True):
         node["due"] = bool(row.parent < 0 and run.graph.parents[row.id]) and row.fired < row.up_began
-        node["began"] = "derived" if row.derived else began.index(row.began)
+        node["began"] = "derived" if row.derived else began[row.began]
         if row.derived:
             node["at"] = 0.0
         del node["fired"], node["up_began"]

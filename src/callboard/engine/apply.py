@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from callboard.core.deadline import Now
     from callboard.core.facts import Fact
     from callboard.core.plan import Task
     from callboard.core.step import Decision
@@ -89,8 +90,9 @@ def _step_once(store: Store, clock: Clock, taken: recovery.Taken, own: set[str])
             told[id(fact)] = letter.id
             facts.append(fact)
     drained = len(taken.letters) < recovery.MOST_LETTERS
-    decision = machine.step(run, facts, clock.now(), drained, None)
-    store.commit([_write(taken, decision, clock)])
+    now = clock.now()
+    decision = machine.step(run, facts, now, drained, None)
+    store.commit([_write(taken, decision, now)])
     for order in decision.orders:
         if type(order) is Refuse and isinstance(order.fact, OF_PEOPLE) and told.get(id(order.fact)) in own:
             raise Refused(order.why)
@@ -101,11 +103,11 @@ def _nothing_inside(task: Task) -> bool:
     return False
 
 
-def _write(taken: recovery.Taken, decision: Decision, clock: Clock) -> Write:
+def _write(taken: recovery.Taken, decision: Decision, now: Now) -> Write:
     return Write(
         taken.rows.run.number,
         taken.fence,
-        clock.now().wall,
+        now.wall,  # the moment of the step, so that its replay gives the same rows
         decision.journal,
         decision.status,
         decision.state,

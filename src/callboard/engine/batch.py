@@ -45,8 +45,8 @@ class Stepped(NamedTuple):
     extras: dict[tuple[int, int, int], Done]  # taken up or dropped with this step
     published: Sequence[Row]  # documents that are in place
     documents: Sequence[tuple[str, str, str | None, int]]  # to be put in place once it is on disk
-    paid: list[asyncio.Future[None]]
-    answers: list[tuple[Fact, asyncio.Future[None]]]
+    paid: Sequence[asyncio.Future[None]]
+    answers: Sequence[tuple[Fact, asyncio.Future[None]]]
 
 
 def step(held: Held, now: Now, admission: Admission | None) -> Stepped:
@@ -71,16 +71,16 @@ def step(held: Held, now: Now, admission: Admission | None) -> Stepped:
         decision.items,
         decision.branches,
         [*published, *decision.documents] if published or decision.documents else (),
-        held.calls,
+        held.calls or (),
         extras.saves,
         mail[-1][0] if mail else None,
-        held.logs,
+        held.logs or (),
         decision.contents,
     )
     starts = sum(type(order) is Start for order in decision.orders)
     stepped = Stepped(
         held, told, facts, size, decision.orders, write, starts, extras.taken, published, _pending(decision.documents),
-        held.paid, held.answers,
+        held.paid or (), held.answers or (),
     )  # fmt: skip
     _emptied(held)
     return stepped
@@ -95,8 +95,8 @@ def put_back(stepped: Stepped) -> None:
     held.calls = [*write.ledger, *held.calls]
     held.logs = [*write.logs, *held.logs]
     held.published = [*stepped.published, *held.published]
-    held.paid = stepped.paid + held.paid
-    held.answers = stepped.answers + held.answers
+    held.paid = [*stepped.paid, *held.paid]
+    held.answers = [*stepped.answers, *held.answers]
     held.mail, held.read, held.drained = [], 0, True
 
 
@@ -122,7 +122,11 @@ def _take(held: Held) -> tuple[list[Fact], int]:
 
 
 def _emptied(held: Held) -> None:
-    """What was taken belongs to the batch now. (New lists, because the batch keeps the old ones.)"""
+    """What was taken belongs to the batch now: new lists, because the batch keeps the old ones.
+
+    An empty list stays with the run and must not be in the batch as well: what comes while that is being committed
+    would seem to be on disk.
+    """
     if held.calls:
         held.calls = []
     if held.logs:
