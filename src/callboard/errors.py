@@ -2,7 +2,7 @@
 
     CallboardError
     ├── UsageError                  the call itself is wrong                      exit 2
-    │   ├── InvalidFile             a file a person wrote; names place and fix    exit 2
+    │   ├── InvalidFile             a file a person wrote; names places and fixes exit 2
     │   ├── InvalidPlan             a plan that cannot run                        exit 2
     │   ├── InvalidName             an id, name or path component                 exit 2
     │   ├── NotJson                 a value that is not strict JSON               exit 2
@@ -33,6 +33,11 @@ The message says what is wrong, where, and what to do; the class says how it is 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class CallboardError(Exception):
     """Root of all errors of Callboard."""
@@ -49,15 +54,40 @@ class UsageError(CallboardError):
 class InvalidFile(UsageError):
     """A file a person wrote is wrong: `file:line:column: what. Fix: how`.
 
-    `line` and `column` count from 1; both are None when the fault has no place in the file.
+    `line` and `column` count from 1; both are None when the fault has no place in the file. A file may have several
+    faults: the error is the first of them, its message tells all, and `faults` has one error for each.
     """
 
     def __init__(
-        self, what: str, *, file: str = "", line: int | None = None, column: int | None = None, fix: str = ""
+        self,
+        what: str,
+        *,
+        file: str = "",
+        line: int | None = None,
+        column: int | None = None,
+        fix: str = "",
+        more: Sequence[InvalidFile] = (),
     ) -> None:
         place = ":".join(str(part) for part in (file, line, column) if part not in ("", None))
-        super().__init__("".join((f"{place}: " if place else "", what, f"\n  fix: {fix}" if fix else "")))
+        self.said = "".join((f"{place}: " if place else "", what, f"\n  fix: {fix}" if fix else ""))
+        super().__init__("\n".join([self.said, *(one.said for one in more)]))
         self.what, self.file, self.line, self.column, self.fix = what, file, line, column, fix
+        self._more = tuple(more)
+
+    @property
+    def faults(self) -> tuple[InvalidFile, ...]:
+        """Every fault by itself, in the order of the file."""
+        return (self.alone(), *self._more) if self._more else (self,)
+
+    def alone(self) -> InvalidFile:
+        """This fault without those that were found beside it."""
+        return InvalidFile(self.what, file=self.file, line=self.line, column=self.column, fix=self.fix)
+
+    @classmethod
+    def of(cls, faults: Sequence[InvalidFile]) -> InvalidFile:
+        """One error for several faults, of which there is at least one."""
+        first, *more = [alone for fault in faults for alone in fault.faults]
+        return cls(first.what, file=first.file, line=first.line, column=first.column, fix=first.fix, more=more)
 
 
 class InvalidPlan(UsageError):

@@ -181,15 +181,15 @@ def test_an_invalid_file_says_where_and_how_to_mend_it(desk: Desk, text: str, pl
         assert f"wrong.ai:{place}" in said.err and words in said.err and "fix:" in said.err
     told = desk.call("check", "wrong.ai", "--json").json
     assert told["error"] == "InvalidFile" and told["file"] == "wrong.ai" and told["line"]
-    assert not desk.json("ls")
+    assert not (desk.here / ".callboard").exists()
 
 
 def test_a_missing_key_is_named_before_an_instance_is_made(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CALLBOARD_MODEL")
     desk.write("real.ai", "production: {name: shows}\n" + "pipe:\n  - {type: llm, model: gpt-4o-mini, tmpl: hello}\n")
     said = desk.call("run", "real.ai", "x")
-    assert said.code == 1 and "OPENAI_API_KEY" in said.err
-    assert not (desk.here / "project-home").exists() and not desk.json("ls")
+    assert said.code == 2 and "real.ai:3:24" in said.err and "OPENAI_API_KEY" in said.err
+    assert not (desk.here / "project-home").exists() and not (desk.here / ".callboard").exists()
 
 
 def test_a_step_without_a_model_says_how_to_name_one(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +224,10 @@ def test_a_failing_step_fails_the_run(desk: Desk) -> None:
 def test_a_program_that_is_not_there_is_named(desk: Desk) -> None:
     desk.write("fail.ai", "pipe:\n  - {type: command, command: [no-such-program]}\n")
     said = desk.call("run", "fail.ai")
-    assert said.code == 1 and "no-such-program" in said.err
+    assert said.code == 2 and "fail.ai:2:31" in said.err and "no-such-program" in said.err
+    desk.write("late.ai", "pipe:\n  - {type: command, command: ['{{input}}']}\n")
+    said = desk.call("run", "late.ai", "no-such-program")
+    assert said.code == 1 and "cannot be started: no-such-program" in said.err
 
 
 def test_a_limit_of_time_is_an_exit_of_its_own(desk: Desk) -> None:

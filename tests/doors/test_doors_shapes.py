@@ -244,7 +244,11 @@ def test_a_function_that_raises_or_dies_costs_its_run_and_nothing_else(desk: Des
 def test_a_function_that_nobody_registered_is_named(desk: Desk) -> None:
     desk.write("unknown.ai", "pipe:\n  - {name: u, type: function, function: sing}\n")
     said = desk.call("run", "unknown.ai", "x")
-    assert said.code == 1 and "sing" in said.err
+    assert said.code == 2 and "unknown.ai:2:41" in said.err and "names 'sing', which nobody registers" in said.err
+    # a name made while a module runs cannot be seen from outside: it is only remarked, and told of when it is called
+    desk.write("function/late.py", "from callboard import register\nregister('si' + 'ng', lambda data, params: 'la')\n")
+    said = desk.good("run", "unknown.ai", "x")
+    assert said.out == "la\n" and "warning: unknown.ai:2:41" in said.err
 
 
 def test_what_a_command_is_given_is_one_argument_whatever_is_in_it(desk: Desk) -> None:

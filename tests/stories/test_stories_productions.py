@@ -17,7 +17,7 @@ from stories_provider import serving
 from callboard import ProductionManager, create_production, load_production, run_in_production
 from callboard.cli.aitask import aitask
 from callboard.cli.main import guarded
-from callboard.errors import Permanent
+from callboard.errors import InvalidFile
 
 HOME = Path("project-home/productions/profiles")
 COLUMNS = ["instance_id", "name", "created_at", "updated_at", "status", "metadata", "path"]
@@ -79,9 +79,9 @@ def test_a_12_what_comes_back_is_a_pair_text_first() -> None:
 
 
 def test_a_12_a_failed_run_leaves_a_failed_instance_with_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("broken.ai").write_text("pipe:\n  - type: function\n    function: aisource\n    params: {file: nowhere.txt}\n")
+    Path("broken.ai").write_text("pipe:\n  - type: function\n    function: aisource\n    params: {file: '{{input}}'}\n")
     with pytest.raises(Exception, match="nowhere"):
-        run_in_production("broken.ai", "production_config.yml", "Sample input")
+        run_in_production("broken.ai", "production_config.yml", "nowhere.txt")
     assert [row["status"] for row in records()] == ["failed"]
     errors = [json.loads(file.read_text()) for file in (HOME / "settings/diagnostics").glob("*error*.json")]
     assert "nowhere" in json.dumps(errors)
@@ -89,7 +89,7 @@ def test_a_12_a_failed_run_leaves_a_failed_instance_with_its_error(monkeypatch: 
 
 def test_a_12_a_model_without_a_key_is_named_before_an_instance_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CALLBOARD_MODEL")
-    with pytest.raises(Permanent, match="GEMINI_API_KEY"):
+    with pytest.raises(InvalidFile, match="GEMINI_API_KEY"):
         run_in_production("analyze.ai", "production_config.yml", "Sample input")
     assert not HOME.exists()
 

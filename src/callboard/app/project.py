@@ -46,6 +46,13 @@ def find(named: str | None, here: Path) -> Project | None:
     return None
 
 
+def is_there(named: str | None, here: Path) -> bool:
+    """Whether the project that was named, or one around `here`, exists already."""
+    if named is None:
+        return find(None, here) is not None
+    return (Path(named).expanduser().resolve() / FOLDER).is_dir()
+
+
 def need(named: str | None, here: Path) -> Project:
     """As `find`; raises NotFound when there is none."""
     project = find(named, here)

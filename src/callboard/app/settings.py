@@ -24,12 +24,15 @@ KEYS = (
 #: Variables a template may read as `env.NAME`, beside those that begin with CALLBOARD_VAR_.
 SHOWN = ("LANG", "USER", "TZ")
 
+#: What begins a variable whose value is granted, under the rest of its name, to commands that ask for it.
+SECRET = "CALLBOARD_SECRET_"
+
 
 class Settings(NamedTuple):
     """`model` overrides the model of every step; `offline_*` belong to the offline model.
 
     `base_url` is the user's own server, `openai_url` another address of OpenAI's; `keys` are values by name, `shown`
-    what templates may read as `env`.
+    what templates may read as `env`, `granted` what commands may ask for as `secrets`.
     """
 
     project: str | None = None
@@ -41,6 +44,12 @@ class Settings(NamedTuple):
     keys: Mapping[str, str] = {}
     shown: Mapping[str, str] = {}
     debug: bool = False
+    granted: Mapping[str, str] = {}
+
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """What steps may be given when they ask by name: what the user has granted, and keys of providers."""
+        return {**self.keys, **self.granted}
 
 
 def from_environment(environ: Mapping[str, str], *, project: str | None = None, model: str | None = None) -> Settings:
@@ -54,6 +63,9 @@ def from_environment(environ: Mapping[str, str], *, project: str | None = None, 
         offline_ledger=environ.get("CALLBOARD_OFFLINE_LEDGER") or None,
         keys={name: environ[name] for name in KEYS if environ.get(name)},
         shown={name: value for name, value in environ.items() if name in SHOWN or name.startswith("CALLBOARD_VAR_")},
+        granted={
+            name.removeprefix(SECRET): value for name, value in environ.items() if name.startswith(SECRET) and value
+        },
         debug=bool(environ.get("CALLBOARD_DEBUG")),
     )
 

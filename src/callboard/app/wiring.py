@@ -214,6 +214,13 @@ def _connect(endpoint: Any, clock: Any) -> Any:
     return load("llm.openai", "connect")(endpoint, clock)
 
 
+def look_around(settings: Settings, *, here: Path) -> House:
+    """A house from which to look at the project around `here`, if there is one; nothing of it is opened or made."""
+    there = projects.is_there(settings.project, here)
+    project = projects.find(settings.project, here) if there else None
+    return House(settings, project, load("store.memory", "MemoryStore")())
+
+
 def _server(settings: Settings) -> Any:
     """The user's own server, with the key that was given for it, if any: no other key ever goes there."""
     if not settings.base_url:
@@ -281,7 +288,7 @@ def _backend(house: House, link: _Link) -> Backend:
         cache=house.cache,
         log=link.log,
         progress=link.progress,
-        secrets=house.settings.keys,
+        secrets=house.settings.secrets,
     )
     lister = load("executors.lister", "Lister")(files)
     chain = load("executors.chain", "chain")

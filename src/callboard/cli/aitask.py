@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from callboard.app.commands.check import as_data
 from callboard.app.commands.submit import Production, find_pipeline, submit_pipeline
 from callboard.cli.carried import carry, given_text
 from callboard.cli.context import Told
@@ -104,10 +105,17 @@ def _run(
     id: str | None = None,
 ) -> int:
     given = given_text(text)
-    house = told.house(make=True, model=model)
+    file = find_pipeline(pipeline)
+    house = told.house_for(file, model=model)
     try:
         row = submit_pipeline(
-            house, find_pipeline(pipeline), given, production=production, overwrite=overwrite, profile=id
+            house,
+            file,
+            given,
+            production=production,
+            overwrite=overwrite,
+            profile=id,
+            remark=lambda one: told.warn(as_data(one)),
         )
         instance = house.production_of(row)
         if instance is not None:

@@ -134,6 +134,8 @@ def _summary(run: Run, shown: dict[str, Any], left: Left, code: int, progress: P
     failed += [(task["name"], task["reason"]) for task in lists if not task["items"]["failed"]]
     lines = [f"{word}: run {shown['id']} · {' · '.join(figures)}"]
     lines += _some([f"{name} failed: {reason}" for name, reason in failed], "failures")
+    empty = [task for task in shown["tasks"] if task["status"] == "success" and task.get("items", {}).get("all") == 0]
+    lines += _some([f"{task['name']} had {task['reason']}" for task in empty], "lists")
     lines += _written([one["path"] for one in shown["documents"]])
     for held in shown["held"][:1]:
         if "value" in held:

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from callboard.app.commands.check import check_override, read_pipeline
+from callboard.app.project import is_there
 from callboard.app.settings import from_environment
-from callboard.app.wiring import House, open_house
+from callboard.app.wiring import House, look_around, open_house
 from callboard.cli.table import symbols
+from callboard.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
@@ -35,6 +38,15 @@ class Told:
             self.note(f"made a project: {house.project.home}")
         return house
 
+    def house_for(self, file: Path, *, model: str | None = None, vars: Mapping[str, Any] | None = None) -> House:
+        """The project to carry a pipeline file out in. One is made only when the file is right."""
+        settings = from_environment(os.environ, project=self.project, model=model)
+        if not is_there(settings.project, Path.cwd()):
+            visit = look_around(settings, here=Path.cwd())
+            check_override(visit)
+            read_pipeline(visit, file, vars=vars)
+        return self.house(make=True, model=model)
+
     def out(self, value: Any, lines: Callable[[], str]) -> None:
         """A result: as JSON, or as the text that `lines` makes."""
         click.echo(json.dumps(value, ensure_ascii=False) if self.json else lines())
@@ -43,10 +55,28 @@ class Told:
         """A message beside the result."""
         click.echo(symbols(text), err=True)
 
+    def warn(self, remark: Mapping[str, Any]) -> None:
+        """Something odd in a file that is no fault; in JSON it stands with the rest."""
+        if not self.json:
+            place = ":".join(str(remark[part]) for part in ("file", "line", "column") if remark[part])
+            click.secho(f"warning: {symbols(place)}: {symbols(remark['what'])}", err=True, fg="yellow")
+            click.echo(f"  fix: {symbols(remark['fix'])}", err=True)
+
     def next(self, command: str | None) -> None:
         """The command a person may want next, as the last line."""
         if command and not self.json:
             click.secho(f"next: {symbols(command)}", err=True, dim=True)
+
+
+def variables(pairs: tuple[str, ...]) -> dict[str, str]:
+    """What `--var NAME=VALUE` said. Raises UsageError."""
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--var {pair!r}: write it as NAME=VALUE")
+        found[name] = value
+    return found
 
 
 def as_text(value: Any) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from callboard.cli.table import symbols
-from callboard.errors import CallboardError, RunInterrupted
+from callboard.errors import CallboardError, InvalidFile, RunInterrupted
 
 VERBS = {
     "run": "carry out a pipeline file",
@@ -107,9 +107,22 @@ def _told(error: Exception, as_json: bool) -> int:
         for field in ("file", "line", "column", "fix", "run"):
             if getattr(error, field, None) is not None:
                 told[field] = getattr(error, field)
+        if isinstance(error, InvalidFile):
+            told["faults"] = [
+                {name: getattr(one, name) for name in ("what", "file", "line", "column", "fix")} for one in error.faults
+            ]
         _echo_json(told)
-    click.secho(f"error: {symbols(message)}", err=True, fg="red", color=colour())
+    for one in error.faults if isinstance(error, InvalidFile) else [message]:
+        _say(one.said if isinstance(one, InvalidFile) else one)
     return code
+
+
+def _say(message: str) -> None:
+    """One error: the first line stands out, the fix below it is read."""
+    first, *rest = symbols(message).split("\n")
+    click.secho(f"error: {first}", err=True, fg="red", color=colour())
+    for line in rest:
+        click.echo(line, err=True)
 
 
 def _words(error: Exception) -> str:

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
+from callboard.app.commands.check import as_data
 from callboard.app.commands.submit import Production, submit_pipeline
 from callboard.cli.carried import carry, given_text
-from callboard.cli.context import Told, json_option
-from callboard.errors import UsageError
+from callboard.cli.context import Told, json_option, variables
 
 
 @click.command(
@@ -56,7 +56,8 @@ def command(
 ) -> int:
     told = Told(obj, as_json)
     given = given_text(text)
-    house = told.house(make=True, model=model)
+    values = variables(vars)
+    house = told.house_for(Path(file), model=model, vars=values)
     try:
         row = submit_pipeline(
             house,
@@ -64,22 +65,13 @@ def command(
             given,
             name=name,
             id=id,
-            vars=_vars(vars),
+            vars=values,
             production=Production(production, instance, document_type, step, suffix),
             overwrite=None if keep is None else not keep,
+            remark=lambda one: told.warn(as_data(one)),
         )
         playing = house.production_of(row)
         told.note(f"run {row.id}" + (f" in instance {playing['instance_name']}" if playing else ""))
         return carry(told, house, row, quiet=quiet)
     finally:
         house.close()
-
-
-def _vars(pairs: tuple[str, ...]) -> dict[str, str]:
-    found = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise UsageError(f"--var {pair!r}: write it as NAME=VALUE")
-        found[name] = value
-    return found

@@ -92,11 +92,17 @@ def same(name: str) -> str:
     return name.replace("-", "_")
 
 
-def close(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the known name closest to `name`, or an empty text."""
+def closest(name: str, known: Iterable[str]) -> str:
+    """The known name closest to `name`; empty when none is near."""
     by_shape = {same(one).casefold(): one for one in known}
     near = difflib.get_close_matches(same(name).casefold()[:100], by_shape, n=1, cutoff=0.6)
-    return f"; did you mean {by_shape[near[0]]!r}?" if near else ""
+    return by_shape[near[0]] if near else ""
+
+
+def close(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the known name closest to `name`, or an empty text."""
+    near = closest(name, known)
+    return f"; did you mean {near!r}?" if near else ""
 
 
 # ── patterns ────────────────────────────────────────────────────────────────────────────────────────────

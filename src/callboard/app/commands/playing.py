@@ -76,7 +76,7 @@ def _tell(house: House, row: RunRow, playing: Mapping[str, Any], status: Status)
             "run" if status is SUCCESS else "error",
             _record(house, row, status),
             instance_id=playing["instance_id"],
-            secrets=house.settings.keys.values(),
+            secrets=house.settings.secrets.values(),
         )
 
 

@@ -14,20 +14,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from callboard.app.commands.check import check_override, read_pipeline
 from callboard.app.views.words import iso
 from callboard.app.wiring import load
 from callboard.core import plan as plans
 from callboard.crash import point
-from callboard.errors import Conflict, InvalidFile, InvalidName, NotFound, UsageError
+from callboard.errors import Conflict, InvalidName, NotFound, UsageError
 
 if TYPE_CHECKING:
     from callboard.app.wiring import House
-    from callboard.core.plan import Plan, Task
+    from callboard.core.plan import Plan
+    from callboard.errors import InvalidFile
     from callboard.ports import RunRow
 
 #: Where a pipeline that is named without its path is looked for, and what may be missing at its end.
 PLACES, ENDS = ("", "partitur"), ("", ".ai", ".yml", ".yaml")
-_MOST_FILE = 1 << 20  # bytes of a pipeline or template file
 
 
 class Production(NamedTuple):
@@ -57,16 +58,19 @@ def submit_pipeline(
     production: Production = NO_PRODUCTION,
     overwrite: bool | None = None,
     profile: str | None = None,
+    remark: Callable[[InvalidFile], None] = lambda remark: None,
 ) -> RunRow:
     """Record a run of a pipeline file on `text`. With an `id` that is known, that run, if it is the same.
 
-    `profile` is `{{id}}` where no production plays. Raises InvalidFile, NotFound, UsageError, Permanent (no key).
+    `profile` is `{{id}}` where no production plays; `remark` hears what is odd in the file but no fault. Raises
+    InvalidFile (also for a model without a key), NotFound, UsageError.
     """
     known = _known(house, id, "pipelines")
     if known is not None:
         _demand_same(known, file, text)
         return known
-    parsed = read_pipeline(file, vars=vars)
+    check_override(house)
+    parsed = read_pipeline(house, file, vars=vars, remark=remark)
     manager = _manager(parsed, production)
     has_id = manager is not None or profile is not None
     if not has_id and (wanted := load("faces.pipelines.scope", "wants_production")(parsed.scope)) is not None:
@@ -74,7 +78,6 @@ def submit_pipeline(
     plan = load("faces.pipelines.compile", "compile")(
         parsed, production=manager.config.as_dict() if manager is not None else {} if has_id else None
     )
-    _check_models(house, parsed)
     plan = _with_result(plan, production, manager)
     playing, instance = (None, profile) if manager is None else _instance(manager, production, file, text)
     params = {
@@ -117,46 +120,6 @@ def submit_functions(
     return _create(house, plan, begun, name or plan.name, id, "functions")
 
 
-def read_pipeline(file: Path, *, vars: Mapping[str, Any] | None = None) -> Any:
-    """A pipeline file, checked. Raises NotFound, InvalidFile with file, line, column and the fix."""
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise NotFound(f"{file}: {error.strerror or error}. Name a pipeline file") from None
-    if len(data) > _MOST_FILE:
-        raise InvalidFile("larger than 1 MiB", file=str(file))
-    return load("faces.pipelines.language", "parse")(data, file=str(file), read=_text_of, vars=tuple(vars or ()))
-
-
-def check(file: Path) -> dict[str, Any]:
-    """What a pipeline file would do: `{name, description, tasks: [{name, executor, needs, each}], models}`."""
-    parsed = read_pipeline(file)
-    plan = load("faces.pipelines.compile", "compile")(parsed, production=parsed.production or {})
-    return {
-        "name": plan.name,
-        "description": parsed.description,
-        "production": plan.settings["production"] or None,
-        "tasks": [
-            {
-                "name": task.name,
-                "executor": task.executor,
-                "needs": [*task.needs, *(f"{name}?" for name in task.optional)],
-                "each": _each(task),
-            }
-            for task in plan.tasks
-        ],
-        "models": sorted({model for model, _ in _models(parsed) if model}),
-    }
-
-
-def _each(task: Task) -> str:
-    if task.map is None:
-        return ""
-    if task.map.over:
-        return f"over {task.map.over}"
-    return " ".join(f"{what} {value}" for what, value in task.inputs.get("each", {}).items() if what != "key")
-
-
 def find_pipeline(name: str) -> Path:
     """A pipeline by its path, or by a bare name here or in `partitur/`. Raises NotFound."""
     for place in PLACES:
@@ -170,16 +133,6 @@ def find_pipeline(name: str) -> Path:
 
 
 # ── steps of beginning ──────────────────────────────────────────────────────────────────────────────────
-
-
-def _text_of(path: str) -> str | None:
-    file = Path(path)
-    if not file.is_file() or file.stat().st_size > _MOST_FILE:
-        return None
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        return None
 
 
 def _known(house: House, id: str | None, face: str) -> RunRow | None:
@@ -230,28 +183,6 @@ def _manager(parsed: Any, production: Production) -> Any:
             f"{parsed.file} belongs to the production {block['name']!r}, but {manager.config.name!r} was named"
         )
     return manager
-
-
-def _models(parsed: Any) -> list[tuple[str, str]]:
-    return [
-        (step.fields.get("model") or parsed.model or "", step.fields.get("provider", ""))
-        for step in parsed.steps
-        if step.type == "llm"
-    ]
-
-
-def _check_models(house: House, parsed: Any) -> None:
-    """Every model can be asked: its provider is known and its key is there. Asks no network."""
-    models = _models(parsed)
-    if not models:
-        return
-    if parsed.without_model and not house.settings.model:
-        step = parsed.without_model[0]
-        raise InvalidFile(
-            f"step {step!r} names no model", file=parsed.file, fix="write `model:` in it, or say --model offline"
-        )
-    for model, provider in models:
-        house.gateway.check(model or house.settings.model, provider=provider)
 
 
 def _with_result(plan: Plan, production: Production, manager: Any) -> Plan:

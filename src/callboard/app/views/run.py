@@ -85,7 +85,15 @@ def _task(store: Store, run: Run, row: Node) -> dict[str, Any]:
         }
         if row.status == FAILED and row.reason == "list failed":
             told["reason"] = _list_fault(store, run, row)
+        elif row.status == SUCCESS and not items and not told["reason"]:
+            told["reason"] = _no_items(row)
     return told
+
+
+def _no_items(row: Node) -> str:
+    each = row.task.inputs.get("each")
+    pattern = each.get("glob") if isinstance(each, dict) else None
+    return f"no items: {pattern} matches no file" if pattern else "no items"
 
 
 def _list_fault(store: Store, run: Run, row: Node) -> str:

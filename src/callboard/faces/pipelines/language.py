@@ -1,7 +1,8 @@
 """A pipeline file, from its text to a model in which nothing is left to be wrong.
 
-Everything is checked before anything runs: keys, types, templates, the names they use, needs, circles. Each fault
-is one InvalidFile with file, line, column and the fix. Template files are read through a function the caller
+Everything is checked before anything runs: keys, types, templates, the names they use, needs, circles. All faults
+are found at once, each with file, line, column and the fix; what follows from a fault is no further one, so names are
+looked at only where everything they hang on could be read. Template files are read through a function the caller
 gives, and pinned into the model, so that a run keeps the templates it began with. Checking against a data model
 library was tried on paper: its messages speak of the model's types, and people need the line and what to write.
 """
@@ -10,30 +11,26 @@ from __future__ import annotations
 
 import posixpath
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from callboard.errors import CallboardError
+from callboard.errors import InvalidFile
+from callboard.faces.pipelines.faults import Faults
+from callboard.faces.pipelines.files import Files
 from callboard.faces.pipelines.keys import FILE, FUNCTIONS, PRODUCTION, STEP, TYPES, Key, known
 from callboard.faces.pipelines.kinds import KINDS, Cursor, data, label, listed
 from callboard.faces.pipelines.model import Pipeline, Scope, Source, Step
 from callboard.faces.pipelines.scope import resolve
-from callboard.text import schema as json_schema
 from callboard.text.document import load
-from callboard.text.names import close, same
-from callboard.text.template import compile as compile_template
-from callboard.text.template import is_template
+from callboard.text.names import close, closest, same
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-    from callboard.errors import InvalidFile
+    from callboard.faces.pipelines.files import Read
     from callboard.text.document import Document, Path
 
-    #: Text of a file by its path (relative to the current directory), or None when there is none.
-    Read = Callable[[str], str | None]
-
 _DELIMITER = re.compile(r"\{[{%]")  # `{#` is a shell's own: ${#name}
-_FILES = (".j2", ".jinja", ".jinja2", ".txt", ".md")
 
 
 def parse(
@@ -49,24 +46,81 @@ def parse(
     `file` is the path people know it by, `read` gives the text of a template file or None, `functions` are the
     registered ones when they are known, `vars` names of variables that come from elsewhere. Raises InvalidFile.
     """
-    document = load(text, file=file)
-    if not isinstance(document.value, dict):
-        raise document.fault("a pipeline file is a mapping", fix="begin with name: and pipe:")
-    pipeline = _Reader(document, read, functions).pipeline()
-    return pipeline._replace(scope=resolve(pipeline, frozenset(vars)))
+    faults = Faults()
+    pipeline = examine(text, faults, file=file, read=read, functions=functions, vars=vars)
+    faults.demand_none()
+    assert pipeline is not None
+    return pipeline
+
+
+def examine(
+    text: str | bytes,
+    faults: Faults,
+    *,
+    file: str,
+    read: Read,
+    functions: Collection[str] | None = None,
+    vars: Iterable[str] = (),
+) -> Pipeline | None:
+    """As `parse`, with what is wrong put into `faults`: what could be read of the file, None when it is no YAML.
+
+    Raises nothing.
+    """
+    try:
+        document = load(text, file=file)
+        if not isinstance(document.value, dict):
+            raise document.fault("a pipeline file is a mapping", fix="begin with name: and pipe:")
+    except InvalidFile as error:
+        faults.add(error)
+        return None
+    reader = _Reader(document, read, functions, faults)
+    pipeline = reader.pipeline()
+    return pipeline if reader.is_unsure else pipeline._replace(scope=resolve(pipeline, frozenset(vars), faults))
+
+
+#: What the names that other steps use hang on. While one of these is wrong nobody can say whether a name is.
+_OF_FILE = frozenset({"vars", "pipe", "defaults", "limits"})
+_OF_STEP = frozenset({"name", "needs", "each", "over", "output"})
 
 
 class _Reader:
-    """Walks a document once and makes the model."""
+    """Walks a document once and makes the model of what is right in it."""
 
-    def __init__(self, document: Document, read: Read, functions: Collection[str] | None) -> None:
-        self.document, self.read, self.functions = document, read, functions
+    def __init__(self, document: Document, read: Read, functions: Collection[str] | None, faults: Faults) -> None:
+        self.document, self.read, self.functions, self.faults = document, read, functions, faults
+        self.files = Files(document, read)
+        self.is_unsure = False  # a fault hides names from us
+        self.bad: set[Path] = set()  # values that could not be read
+
+    @contextmanager
+    def reading(self, key: str, naming: Collection[str]) -> Iterator[None]:
+        """A fault inside is one of this key; what comes after goes on. Names hang on the keys in `naming`."""
+        try:
+            yield
+        except InvalidFile as error:
+            self.faults.add(error)
+            self.is_unsure = self.is_unsure or key in naming
 
     def pipeline(self) -> Pipeline:
         fields = self.mapping((), self.document.value, FILE, "this file")
-        top = {key: self.value(key, fields) for key in fields if KINDS.get(fields[key][0].kind)}
-        block = self.production(fields["production"][1]) if "production" in fields else None
-        defaults = self.defaults(fields["defaults"][1]) if "defaults" in fields else {}
+        top: dict[str, Any] = {}
+        for key in fields:
+            if KINDS.get(fields[key][0].kind):
+                with self.reading(key, _OF_FILE):
+                    top[key] = self.value(key, fields)
+        block: Mapping[str, Any] | None = None
+        defaults: Mapping[str, Path] = {}
+        steps: list[Step] = []
+        if "production" in fields:
+            block = {}
+            with self.faults.caught():
+                block = self.production(fields["production"][1])
+        if "defaults" in fields:
+            with self.reading("defaults", _OF_FILE):
+                defaults = self.defaults(fields["defaults"][1])
+        if "pipe" in fields:
+            with self.reading("pipe", _OF_FILE):
+                steps = self.steps(fields["pipe"][1], defaults)
         stem = posixpath.basename(self.document.file).rpartition(".")[0]
         return Pipeline(
             file=self.document.file,
@@ -78,7 +132,7 @@ class _Reader:
             limits=top.get("limits", {}),
             on_failure=top.get("on_failure", "continue"),
             production=block,
-            steps=tuple(self.steps(fields["pipe"][1], defaults)),
+            steps=tuple(steps),
             document=self.document,
             scope=Scope((), (), (), ()),
         )
@@ -93,33 +147,40 @@ class _Reader:
             value = value[part]
         return value
 
-    def mapping(self, path: Path, value: Any, keys: tuple[Key, ...], where: str) -> dict[str, tuple[Key, Path]]:
-        """The keys that stand in a mapping, by canonical name, with the places of their values."""
+    def mapping(
+        self, path: Path, value: Any, keys: Iterable[Key], where: str, given: Collection[str] = ()
+    ) -> dict[str, tuple[Key, Path]]:
+        """The keys that stand in a mapping, by canonical name, with the places of their values; `given` need not."""
         by_name = {key.name: key for key in keys}
         found: dict[str, tuple[Key, Path]] = {}
+        meant: set[str] = set()  # by keys that are unknown
         for written in value:
             at = (*path, written)
             key = by_name.get(same(written))
             if key is None:
-                raise self.unknown(written, at, by_name, where)
-            if key.name in found:
-                raise self.document.fault(f"{where} has {key.name} twice, in two spellings", at, fix="remove one",
-                                          at_key=True)  # fmt: skip
-            found[key.name] = (key, at)
-        missing = next((key for key in keys if key.is_required and key.name not in found), None)
-        if missing is not None:
-            raise self.document.fault(
-                f"{where} has no `{missing.name}`", path, fix=f"add `{missing.name}:` ({missing.help})"
-            )
+                meant.add(self.unknown(written, at, by_name, where))
+            elif key.name in found:
+                self.faults.add(self.document.fault(f"{where} has {key.name} twice, in two spellings", at,
+                                                    fix="remove one", at_key=True))  # fmt: skip
+            else:
+                found[key.name] = (key, at)
+        for key in keys:
+            if key.is_required and key.name not in (*found, *meant, *given):
+                what, fix = f"{where} has no `{key.name}`", f"add `{key.name}:` ({key.help})"
+                self.faults.add(self.document.fault(what, path, fix=fix))
         return found
 
-    def unknown(self, written: str, path: Path, among: Mapping[str, Key], where: str) -> InvalidFile:
+    def unknown(self, written: str, path: Path, among: Mapping[str, Key], where: str) -> str:
+        """Tell of an unknown key; the key that is probably meant by it, if any."""
+        near = closest(written, among)
+        self.is_unsure = self.is_unsure or near in (_OF_FILE if len(path) == 1 else _OF_STEP)
         elsewhere = next((key for key in STEP if key.name == same(written) and key.types), None)
         if elsewhere is not None and path[0] != "production":
             what = f"`{written}` is for {' and '.join(elsewhere.types)} steps, not for {where}"
         else:
             what = f"{where} has the unknown key {written[:60]!r}{close(written, among)}"
-        return self.document.fault(what, path, fix=f"known keys: {', '.join(among)}", at_key=True)
+        self.faults.add(self.document.fault(what, path, fix=f"known keys: {', '.join(among)}", at_key=True))
+        return near
 
     def production(self, path: Path) -> Mapping[str, Any]:
         cursor = Cursor(self.document, path, "`production`")
@@ -129,7 +190,10 @@ class _Reader:
             raise cursor.at("home").fault(
                 "is another word for project_home, which stands here too", "remove one of them"
             )
-        block = {key: self.value(key, fields, f"`production`: {key}") for key in fields}
+        block = {}
+        for key in fields:
+            with self.faults.caught():
+                block[key] = self.value(key, fields, f"`production`: {key}")
         if "home" in block:
             block["project_home"] = block.pop("home")
         return block
@@ -137,10 +201,9 @@ class _Reader:
     def defaults(self, path: Path) -> dict[str, Path]:
         """Keys and their places. Each must be a key of some type of step; which steps take it is their affair."""
         cursor = Cursor(self.document, path, "`defaults`")
-        among = tuple(key._replace(is_required=False) for key in STEP if key.name != "name")
-        return {
-            key: at for key, (_, at) in self.mapping(path, data(cursor, self.at(path)), among, "`defaults`").items()
-        }
+        among = [key._replace(is_required=False) for key in STEP if key.name != "name"]
+        found = self.mapping(path, data(cursor, self.at(path)), among, "`defaults`")
+        return {key: at for key, (_, at) in found.items()}
 
     def steps(self, path: Path, defaults: Mapping[str, Path]) -> list[Step]:
         cursor = Cursor(self.document, path, "`pipe`")
@@ -149,12 +212,14 @@ class _Reader:
             raise cursor.fault("has no steps", "add one: - type: llm")
         made: dict[str, Step] = {}
         for index, value in enumerate(values):
-            step = self.step((*path, index), value, index, defaults)
-            twin = made.setdefault(same(step.name), step)
-            if twin is not step:
-                first = self.document.place(twin.path).line
-                raise self.document.fault(f"two steps are called {step.name!r}, the first on line {first}",
-                                          step.paths.get("name", step.path), fix="give one another name")  # fmt: skip
+            with self.reading("pipe", _OF_FILE):
+                step = self.step((*path, index), value, index, defaults)
+                twin = made.setdefault(same(step.name), step)
+                if twin is not step:
+                    first = self.document.place(twin.path).line
+                    what = f"two steps are called {step.name!r}, the first on line {first}"
+                    place = step.paths.get("name", step.path)
+                    raise self.document.fault(what, place, fix="give one another name")
         return list(made.values())
 
     def step(self, path: Path, value: Any, index: int, defaults: Mapping[str, Path]) -> Step:
@@ -164,18 +229,19 @@ class _Reader:
         places = {same(key): (*path, key) for key in value}
         name = f"step{index + 1}"
         if "name" in places:
-            name = KINDS["step_name"].read(
-                Cursor(self.document, places["name"], f"`name` of {where}"), self.at(places["name"])
-            )
+            with self.reading("name", _OF_STEP):
+                cursor = Cursor(self.document, places["name"], f"`name` of {where}")
+                name = KINDS["step_name"].read(cursor, self.at(places["name"]))
         where = f"step {name!r}"
-        type = self.type(path, places, defaults, where)
+        type = ""
+        with self.faults.caught():
+            type = self.type(path, places, defaults, where)
         keys = known(type)
         missing = {key for key in defaults if key in keys and key not in places and _other(key) not in places}
-        fields = self.mapping(path, {**value}, tuple(k._replace(is_required=False) for k in keys.values()), where)
+        if not type:  # nobody knows which keys it may have: those that every step has are looked at
+            value = {key: one for key, one in value.items() if same(key) in keys}
+        fields = self.mapping(path, value, keys.values(), where, given={"type", *missing})
         fields |= {key: (keys[key], defaults[key]) for key in missing}
-        for key in keys.values():
-            if key.is_required and key.name not in fields:
-                raise self.document.fault(f"{where} has no `{key.name}`", path, fix=f"add `{key.name}:` ({key.help})")
         return self.checked(Step(name, type, path, {}, {key: at for key, (_, at) in fields.items()}, {}), fields)
 
     def type(self, path: Path, places: Mapping[str, Path], defaults: Mapping[str, Path], where: str) -> str:
@@ -194,31 +260,40 @@ class _Reader:
         values: dict[str, Any] = {}
         sources: dict[str, Source] = {}
         for key, (found, path) in fields.items():
-            cursor = Cursor(self.document, path, label(key, step.name))
-            values[key] = self.value(key, fields, cursor.label)
-            if found.kind == "source":
-                values[key], sources[key] = self.source(cursor, values[key])
-            elif found.kind == "schema":
-                values[key] = self.schema(cursor, values[key])
-        del values["type"]
-        values.pop("name", None)
-        if "result_file" in values:
-            if "output_file" in values:
-                cursor = Cursor(self.document, fields["result_file"][1], label("result_file", step.name))
-                raise cursor.fault("is another word for output_file, which stands here too", "remove one of them")
-            values["output_file"] = values.pop("result_file")
-        made = step._replace(fields=values, sources=sources)
-        self.together(made)
-        return made
+            if key in ("type", "name") or path in self.bad:
+                continue
+            with self.reading(key, _OF_STEP):
+                cursor = Cursor(self.document, path, label(key, step.name))
+                self.bad.add(path)  # a default is told of once, not with every step
+                made = self.value(key, fields, cursor.label)
+                if found.kind == "source":
+                    made, sources[key] = self.files.source(cursor, made)
+                elif found.kind == "schema":
+                    made = self.files.schema(cursor, made)
+                self.bad.discard(path)
+                values[key] = made
+        made_step = step._replace(fields=values, sources=sources)
+        if len(values) == sum(key not in ("type", "name") for key in fields):
+            with self.faults.caught():
+                return self.together(made_step)
+        return made_step
 
     # ── rules about several keys ────────────────────────────────────────────────────────────────────────
 
-    def together(self, step: Step) -> None:
+    def together(self, step: Step) -> Step:
+        """The step, with one word for what has two. Raises InvalidFile."""
         fields = step.fields
 
         def fault(key: str, what: str, fix: str) -> InvalidFile:
             return Cursor(self.document, step.paths[key], label(key, step.name)).fault(what, fix, at_key=True)
 
+        if "result_file" in fields:
+            if "output_file" in fields:
+                raise Cursor(self.document, step.paths["result_file"], label("result_file", step.name)).fault(
+                    "is another word for output_file, which stands here too", "remove one of them"
+                )
+            both = {"output_file": fields["result_file"], **fields}
+            step = step._replace(fields={key: value for key, value in both.items() if key != "result_file"})
         if "each" in fields and "over" in fields:
             raise fault("over", "and `each` are two lists", "keep one of them")
         for key, needed in (("barrier", ("over",)), ("key", ("each",)), ("allow_failures", ("each", "over"))):
@@ -237,6 +312,7 @@ class _Reader:
             self.function(step, fault)
         elif step.type == "human" and fields.get("review", True) is None:
             raise fault("review", "cannot be false: a person is what a human step waits for", "remove it")
+        return step
 
     def command(self, step: Step, fault: Callable[[str, str, str], InvalidFile]) -> None:
         command, is_shell = step.fields["command"], step.fields.get("shell", False)
@@ -269,79 +345,6 @@ class _Reader:
             if key not in given:
                 at = "params" if "params" in step.paths else "function"
                 raise fault(at, f"lacks the parameter {key!r} of {name}", f"add params: {{{key}: …}}")
-
-    # ── texts that may be files ─────────────────────────────────────────────────────────────────────────
-
-    def source(self, cursor: Cursor, text: str) -> tuple[str, Source]:
-        """The text itself, or that of the template file it names, and where it begins."""
-        place = self.document.place(cursor.path)
-        origin = Source(self.document.file, place.first_line, place.indent)
-        if "\n" not in text.strip() and not is_template(text):
-            found = self.template_file(cursor, text.strip())
-            if found is not None:
-                path, text = found
-                origin = Source(path, 1)
-        compile_template(text, name=cursor.label, file=origin.file, line=origin.line, indent=origin.indent)
-        return text, origin
-
-    def template_file(self, cursor: Cursor, name: str) -> tuple[str, str] | None:
-        """(path, text) of the template file of this name, None when the name is no file's but a text of its own."""
-        must = name.endswith(_FILES)
-        if not _is_inside(name):
-            if must and " " not in name:
-                raise cursor.fault(
-                    f"names {name!r:.80}, which is outside the project", "write a path without .. or a /"
-                )
-            return None
-        folder = posixpath.dirname(self.document.file)
-        places = dict.fromkeys(
-            posixpath.normpath(posixpath.join(*parts))
-            for parts in (("instruction", name), (folder, "instruction", name), (folder, name), (name,))
-        )
-        for path in places:
-            text = self.read(path)
-            if text is not None:
-                return path, text
-        if must and not any(c.isspace() for c in name):
-            raise cursor.fault(
-                f"names the template file {name!r}, which is not there", f"searched: {', '.join(places)}"
-            )
-        return None
-
-    def schema(self, cursor: Cursor, value: Any) -> Any:
-        """A JSON Schema, or that of the JSON or YAML file the text names."""
-        if isinstance(value, str):
-            folder = posixpath.dirname(self.document.file)
-            places = (
-                dict.fromkeys(posixpath.normpath(posixpath.join(one, value)) for one in (folder, ""))
-                if _is_inside(value)
-                else {}
-            )
-            found = next(((path, text) for path in places if (text := self.read(path)) is not None), None)
-            if found is None:
-                raise cursor.fault(
-                    f"names the file {value!r:.80}, which is not there",
-                    f"searched: {', '.join(places) or 'nothing: the path must stay inside'}",
-                )
-            value = load(found[1], file=found[0]).value
-        try:
-            json_schema.check(value)
-        except CallboardError as error:
-            raise cursor.fault(f"cannot be used: {error}", "see json-schema.org for the words of JSON Schema") from None
-        return value
-
-
-def _is_inside(path: str) -> bool:
-    """Whether this could be a path to a file of the project: relative, without `..`, of a plain length."""
-    parts = path.split("/")
-    return (
-        bool(path)
-        and len(path) <= 250
-        and path.isprintable()
-        and ".." not in parts
-        and parts[0] not in ("", "~")
-        and "\\" not in path
-    )
 
 
 def _other(key: str) -> str:

@@ -32,7 +32,7 @@ class Step(NamedTuple):
 
     @property
     def is_mapped(self) -> bool:
-        return "each" in self.fields or "over" in self.fields
+        return "each" in self.paths or "over" in self.paths
 
 
 class Pipeline(NamedTuple):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from callboard.errors import InvalidFile
+from callboard.faces.pipelines.faults import ordered
 from callboard.faces.pipelines.keys import known
 from callboard.faces.pipelines.kinds import KINDS
 from callboard.faces.pipelines.model import Scope, Wanted
@@ -20,6 +21,7 @@ from callboard.text.template import condition, undefined_fix
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from callboard.faces.pipelines.faults import Faults
     from callboard.faces.pipelines.model import Pipeline, Step
     from callboard.text.document import Path
     from callboard.text.template import Compiled, Use
@@ -34,12 +36,19 @@ PRODUCTION = (
 FILE_ITEM = ("path", "name", "stem", "text")
 
 
-def resolve(pipeline: Pipeline, more_vars: frozenset[str]) -> Scope:
-    """Raises InvalidFile for a need or name that leads nowhere."""
-    needs = _Needs(pipeline)
-    order = needs.order()
-    names = _Names(pipeline, needs, more_vars)
-    above = needs.above(order)
+def resolve(pipeline: Pipeline, more_vars: frozenset[str], faults: Faults) -> Scope:
+    """What each step sees; a need or name that leads nowhere is put into `faults`.
+
+    While a need is wrong nobody knows what comes before what, so each step is taken to see every other.
+    """
+    had = len(faults.found)
+    needs = _Needs(pipeline, faults)
+    order = list(range(len(pipeline.steps)))
+    if len(faults.found) == had:
+        with faults.caught():
+            order = needs.order()
+    names = _Names(pipeline, needs, more_vars, faults)
+    above = needs.above(order) if len(faults.found) == had else [-1] * len(order)
     refers = tuple(names.refers(index, above[index]) for index in range(len(pipeline.steps)))
     return Scope(tuple(needs.direct), refers, tuple(order), tuple(names.wanted))
 
@@ -47,12 +56,16 @@ def resolve(pipeline: Pipeline, more_vars: frozenset[str]) -> Scope:
 class _Needs:
     """Which steps come before which."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, faults: Faults) -> None:
         self.pipeline, self.steps = pipeline, pipeline.steps
         self.by_name = {same(step.name): index for index, step in enumerate(pipeline.steps)}
-        self.direct = [self._of(index, step) for index, step in enumerate(self.steps)]
-        for step in self.steps:
-            self._limits(step)
+        self.direct: list[tuple[int, ...]] = []
+        for index, step in enumerate(self.steps):
+            self.direct.append(())
+            with faults.caught():
+                self.direct[index] = self._of(index, step)
+            with faults.caught():
+                self._limits(step)
 
     def _of(self, index: int, step: Step) -> tuple[int, ...]:
         found = dict.fromkeys([index - 1] if index else [])
@@ -125,14 +138,15 @@ class _Needs:
 class _Names:
     """Whether every name in every template is one that its step can see."""
 
-    def __init__(self, pipeline: Pipeline, needs: _Needs, more_vars: frozenset[str]) -> None:
-        self.pipeline, self.needs = pipeline, needs
+    def __init__(self, pipeline: Pipeline, needs: _Needs, more_vars: frozenset[str], faults: Faults) -> None:
+        self.pipeline, self.needs, self.faults = pipeline, needs, faults
         self.vars: dict[str, Any] = {**dict.fromkeys(more_vars), **pipeline.vars}
         self.wanted: list[Wanted] = []
         self.outputs = dict(needs.by_name)
         for index, step in enumerate(pipeline.steps):
             if "output" in step.fields:
-                self._output(index, step)
+                with faults.caught():
+                    self._output(index, step)
 
     def _output(self, index: int, step: Step) -> None:
         name = step.fields["output"]
@@ -147,10 +161,11 @@ class _Names:
         found: dict[int, None] = {}
         for key, compiled in _templates(self.pipeline, step):
             for use in compiled.uses:
-                self._check(step, key, compiled, use)
-                other = self._step(step, compiled, use, above)
-                if other is not None:
-                    found[other] = None
+                with self.faults.caught():
+                    self._check(step, key, compiled, use)
+                    other = self._step(step, compiled, use, above)
+                    if other is not None:
+                        found[other] = None
         if "document_type" in step.fields:
             place = self.pipeline.document.key_place(step.paths["document_type"])
             what = f"`document_type` of step {step.name!r}"
@@ -292,13 +307,20 @@ def wants_production(scope: Scope) -> InvalidFile | None:
     """The error to raise when no production is active but something needs one."""
     if not scope.wanted:
         return None
-    first = scope.wanted[0]
-    return InvalidFile(
-        f"{first.what} needs a production, and none is active",
-        file=first.file,
-        line=first.line,
-        column=first.column,
-        fix="add a `production:` block to the file, or name one: --production-config FILE",
+    fix = "add a `production:` block to the file, or name one: --production FILE"
+    return InvalidFile.of(
+        ordered(
+            [
+                InvalidFile(
+                    f"{one.what} needs a production, and none is active",
+                    file=one.file,
+                    line=one.line,
+                    column=one.column,
+                    fix=fix,
+                )
+                for one in scope.wanted
+            ]
+        )
     )
 
 
