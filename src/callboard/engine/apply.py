@@ -24,14 +24,14 @@ from callboard.errors import FenceLost, Refused
 from callboard.ports import Write
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from callboard.core.deadline import Now
     from callboard.core.facts import Fact
     from callboard.core.plan import Task
     from callboard.core.step import Decision
-    from callboard.ports import Clock, Store
+    from callboard.ports import Clock, Owner, Store
 
 
 class Applied(NamedTuple):
@@ -42,17 +42,26 @@ class Applied(NamedTuple):
 
 
 def apply(
-    store: Store, clock: Clock, run: int, facts: Sequence[Fact], *, folder: Path | str | None = None, id: str = ""
+    store: Store,
+    clock: Clock,
+    run: int,
+    facts: Sequence[Fact],
+    *,
+    folder: Path | str | None = None,
+    id: str = "",
+    owner: Owner | None = None,
+    alive: Callable[[Owner], bool] = alive,
 ) -> Applied:
     """Give `facts` to a run. `id` makes the command idempotent: given twice it acts once. Blocks.
 
+    `owner` is who owns the run meanwhile (this process), `alive` says whether another owner of this host lives.
     Raises Refused when a fact was judged here and cannot be carried out, NotFound, StoreError.
     """
     name = id or uuid4().hex
     letters = [(f"{name}.{place}", encode(fact)) for place, fact in enumerate(facts)]
     store.append(run, letters, clock.now().wall)
     try:
-        applied = _judge_here(store, clock, run, {letter for letter, _ in letters})
+        applied = _judge_here(store, clock, run, {letter for letter, _ in letters}, owner or new_owner(), alive)
     except FenceLost:
         applied = None  # an engine came in between: it has the letters
     if applied is not None:
@@ -62,9 +71,10 @@ def apply(
     return Applied(False, Status(store.load(run).run.status))
 
 
-def _judge_here(store: Store, clock: Clock, run: int, own: set[str]) -> Applied | None:
+def _judge_here(
+    store: Store, clock: Clock, run: int, own: set[str], owner: Owner, alive: Callable[[Owner], bool]
+) -> Applied | None:
     """Step the run here if nobody has it; None when somebody does."""
-    owner = new_owner()
     try:
         now = clock.now()
         taken = recovery.take(store, run, owner, now.wall + LEASE, now.wall, alive)

@@ -35,5 +35,5 @@ class SystemClock:
         return Now(time.time(), self._boot, time.clock_gettime(self._clock))
 
     async def sleep_until(self, elapsed: float) -> None:
-        while (left := elapsed - time.clock_gettime(self._clock)) > 0:  # noqa: ASYNC110  time is what is awaited
+        while (left := elapsed - self.now().elapsed) > 0:  # noqa: ASYNC110  time is what is awaited
             await asyncio.sleep(min(left, _PIECE))

@@ -8,13 +8,12 @@ flight; the next batch gathers meanwhile, and no timer waits for more.
 from __future__ import annotations
 
 import asyncio
-import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from callboard.engine.threads import Threads
     from callboard.ports import Store, Write
 
 T = TypeVar("T")
@@ -34,12 +33,12 @@ class _Result(NamedTuple):
 class Committer:
     """Owns the thread in which an engine's store is written when it is slow."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, threads: Threads) -> None:
+        self._store, self._seconds = store, threads.seconds
         self._loop = asyncio.get_running_loop()
         # which says "another writer is at it" instead of waiting for it on the loop
         self._here: Callable[[Sequence[Write]], bool | None] = store.try_commit
-        self._thread = ThreadPoolExecutor(1, "callboard-store")
+        self._thread = threads.worker("callboard-store")
         self._in_thread = 0  # short commits still to be seen there before the loop takes over
         self.flying = False
 
@@ -47,14 +46,14 @@ class Committer:
         """Commit and call `then` on the loop: at once when the commit ran here, else when the thread is done."""
         assert not self.flying
         if not self._in_thread:
-            result = _timed(self._here, writes)
+            result = self._timed(self._here, writes)
             if result.seconds > SLOW or not result.done:
                 self._in_thread = SHORT_AGAIN
             if result.done:
                 then(result.error)
                 return
         self.flying = True
-        self._thread.submit(_timed, self._store.commit, writes).add_done_callback(
+        self._thread.submit(self._timed, self._store.commit, writes).add_done_callback(
             lambda future: self._loop.call_soon_threadsafe(self._landed, future.result(), then)
         )
 
@@ -70,11 +69,10 @@ class Committer:
         self._in_thread = self._in_thread - 1 if result.seconds < SLOW else SHORT_AGAIN
         then(result.error)
 
-
-def _timed(commit: Callable[[Sequence[Write]], bool | None], writes: Sequence[Write]) -> _Result:
-    began = time.perf_counter()
-    try:
-        done = commit(writes)
-    except Exception as error:
-        return _Result(True, error, time.perf_counter() - began)
-    return _Result(done is not False, None, time.perf_counter() - began)
+    def _timed(self, commit: Callable[[Sequence[Write]], bool | None], writes: Sequence[Write]) -> _Result:
+        began = self._seconds()
+        try:
+            done = commit(writes)
+        except Exception as error:
+            return _Result(True, error, self._seconds() - began)
+        return _Result(done is not False, None, self._seconds() - began)

@@ -23,10 +23,11 @@ from callboard.engine.dispatch import Dispatcher
 from callboard.engine.doorbell import Doorbell
 from callboard.engine.inputs import Inputs
 from callboard.engine.mail import Mailroom
-from callboard.engine.owner import LEASE, Keeper, retire
+from callboard.engine.owner import LEASE, Keeper, alive, retire
 from callboard.engine.publisher import Publisher
 from callboard.engine.taking import Parts, Taking, answer
 from callboard.engine.texts import Texts
+from callboard.engine.threads import Threads
 from callboard.engine.timers import Timers
 from callboard.engine.turns import Turns
 from callboard.errors import FenceLost, Refused
@@ -53,7 +54,7 @@ class Engine:
     in place (in a thread); `folder` is where the doorbell hangs; with `serve` it takes up every run that waits and
     has no living owner, else only what is submitted; `inside` says of a task that it runs in this very process;
     `report(state, why)` hears "running", "paused", "waiting", "set aside", and "not here" of a run whose executors are
-    not there.
+    not there. `threads` and `alive` (whether an owner of this host lives) are the world's own, except in a simulation.
     """
 
     def __init__(
@@ -72,11 +73,14 @@ class Engine:
         inside: Callable[[Task], bool] = lambda task: False,
         probe: Callable[[int, Evaluate], Awaitable[Judged]] | None = None,
         report: Callable[[str, str], None] = lambda state, why: None,
+        threads: Threads | None = None,
+        alive: Callable[[Owner], bool] = alive,
     ) -> None:
         self._parts = parts = Parts()
         parts.store, parts.backend, parts.clock, parts.owner = store, backend, clock, owner
         parts.lease, parts.inside, parts.tell, parts.evaluate = lease, inside, report, self._evaluate
-        parts.moved = self._moved
+        parts.moved, parts.alive = self._moved, alive
+        self._threads = threads or Threads()
         parts.runs = {}
         self.runs: Mapping[int, Held] = parts.runs
         self._capacity, self._put_document, self._folder = dict(capacity or {}), put_document, folder
@@ -93,12 +97,12 @@ class Engine:
         self._texts = Texts()
         parts.admission = Admission(self._capacity)
         parts.timers = Timers(parts.clock)
-        parts.committer = Committer(parts.store)
+        parts.committer = Committer(parts.store, self._threads)
         parts.turns = Turns(self, parts.runs, parts.committer, parts.admission, parts.timers, parts.clock)
         inputs = Inputs(parts.store, self._texts, self._project)
         parts.dispatcher = Dispatcher(parts.backend, inputs, parts.timers, self._post, self._publish_events)
         parts.publisher = Publisher(self._put_document, self._post, parts.dispatcher.sleep, parts.tell)
-        parts.keeper = Keeper(parts.store, parts.clock, lost=self._lost_elsewhere, lease=parts.lease)
+        parts.keeper = Keeper(parts.store, parts.clock, self._threads, lost=self._lost_elsewhere, lease=parts.lease)
         self._taking = Taking(parts)
         self._mail = Mailroom(parts, self._taking, serve=self._serve)
         parts.read_mail, parts.look = self._mail.read, self._mail.look

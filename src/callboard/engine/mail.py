@@ -11,7 +11,6 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from callboard.core.status import ENDED, Status
-from callboard.engine.owner import alive
 from callboard.engine.recovery import MOST_LETTERS, fact_of
 from callboard.errors import CallboardError, StoreError
 
@@ -140,7 +139,7 @@ class Mailroom:
             return False
         if owner is None or owner == mine:
             return True
-        return not alive(owner) if owner.host == mine.host else row.lease is None or row.lease < now
+        return not self._parts.alive(owner) if owner.host == mine.host else row.lease is None or row.lease < now
 
     def _see_ends(self) -> None:
         """Runs that another engine carries out, and whose end somebody waits for here."""

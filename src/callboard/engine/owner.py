@@ -22,6 +22,7 @@ from callboard.ports import Owner
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from callboard.engine.threads import Threads
     from callboard.ports import Clock, Store
 
 LEASE = 30.0  # seconds an owner elsewhere is believed without a sign of life
@@ -87,20 +88,19 @@ def alive(owner: Owner) -> bool:
 class Keeper:
     """Renews the leases of an engine's runs every third of a lease; `lost` hears of runs another engine has taken."""
 
-    def __init__(self, store: Store, clock: Clock, *, lost: Callable[[Sequence[int]], None], lease: float = LEASE):
+    def __init__(
+        self, store: Store, clock: Clock, threads: Threads, *, lost: Callable[[Sequence[int]], None], lease: float
+    ) -> None:
         self._store, self._clock, self._lost, self.lease = store, clock, lost, lease
         self._fences: dict[int, int] = {}
         self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="callboard-keeper", daemon=True)
+        self._threads = threads
 
     def start(self) -> None:
-        self._thread.start()
+        self._end = self._threads.beat(self.lease / 3, self.renew, "callboard-keeper")
 
     def stop(self) -> None:
-        self._over.set()
-        if self._thread.is_alive():
-            self._thread.join(self.lease)
+        self._end()
 
     def hold(self, run: int, fence: int) -> None:
         with self._lock:
@@ -122,7 +122,3 @@ class Keeper:
             return
         if lost:
             self._lost(tuple(lost))
-
-    def _keep(self) -> None:
-        while not self._over.wait(self.lease / 3):
-            self.renew()

@@ -15,7 +15,6 @@ from callboard.core.orders import Finish, Wake
 from callboard.core.status import ENDED, INIT
 from callboard.engine import recovery
 from callboard.engine.held import Held
-from callboard.engine.owner import alive
 from callboard.engine.turns import RESTS
 from callboard.errors import CallboardError, FenceLost, NotFound, RunInterrupted, StoreDamaged, StoreError
 from callboard.ports import RunRows
@@ -45,11 +44,12 @@ class Parts:
     """The parts of one engine, made when it starts; `taking` and `engine` share them."""
 
     __slots__ = (
-        "admission", "backend", "clock", "committer", "dispatcher", "evaluate", "inside", "keeper", "lease", "look",
-        "moved", "owner", "publisher", "read_mail", "runs", "store", "tell", "timers", "turns",
+        "admission", "alive", "backend", "clock", "committer", "dispatcher", "evaluate", "inside", "keeper", "lease",
+        "look", "moved", "owner", "publisher", "read_mail", "runs", "store", "tell", "timers", "turns",
     )  # fmt: skip
 
     admission: Admission
+    alive: Callable[[Owner], bool]
     backend: Backend
     clock: Clock
     committer: Committer
@@ -143,7 +143,7 @@ class Taking:
         return recovery.Taken(RunRows(run, plan, (), (), (), ()), run.fence, 0, letters, ())
 
     def _lives(self, owner: Owner) -> bool:
-        return owner != self._parts.owner and alive(owner)
+        return owner != self._parts.owner and self._parts.alive(owner)
 
     def _install(self, held: Held, taken: recovery.Taken, *, new: bool) -> None:
         """The run behind the rows is in memory; what was outside and is not here is lost."""
