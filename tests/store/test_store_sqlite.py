@@ -18,13 +18,14 @@ from callboard.errors import (
     Busy,
     Conflict,
     FenceLost,
+    NotJson,
     StoreDamaged,
     StoreError,
     StoreRefused,
     UsageError,
 )
 from callboard.ports import Write
-from callboard.store.sql import database, lock, schema
+from callboard.store.sql import batch, database, lock, queries, schema
 from callboard.store.sql.sqlite import SQLiteStore
 from callboard.testing.kits.store import FACT, ME, PLAN, Bench
 
@@ -386,3 +387,61 @@ def test_the_store_says_which_outcome_was_there(bench: Bench) -> None:
     bench.store.commit([Write(number, fence, 1.0, outcomes=[outcome])])
     with pytest.raises(Conflict, match=f"run {number}, node 7, number 3"):
         bench.store.commit([Write(number, fence, 1.0, outcomes=[outcome])])
+
+
+# ── a link of a chain, which has a statement of its own ─────────────────────────────────────────────────
+
+
+def link_of(number: int, fence: int, node: int, outcome: str = '{"value":"ä"}', reason: str | None = None) -> Write:
+    """The write of one link: node `node` has ended, the next one begins."""
+    first, next = (number << 40 | n << 20 | 1 for n in (node, node + 1))
+    ended = (first, 5, 1, node + 1, 2.5, reason, None)
+    begins = (next, 2, 1, node + 2, 2.5, None, '{"fired":1}')
+    return Write(number, fence, 2.5, [FACT, FACT], executions=[ended, begins], outcomes=[(first, 0, outcome)])
+
+
+def tables_of(bench: Bench) -> list[list[tuple[object, ...]]]:
+    names = ("journal", "execution", "outcome", "standing")
+    return [bench.store.rows(f"SELECT * FROM {name} ORDER BY 1") for name in names]  # type: ignore[attr-defined]
+
+
+def test_a_link_is_recorded_as_any_batch_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded, statements = [], []
+    for name, is_link in (("short", None), ("long", lambda write: False)):
+        if is_link is not None:
+            monkeypatch.setattr(batch, "_is_link", is_link)
+        bench = Bench(lambda name=name: SQLiteStore(tmp_path / name / "callboard.db"))
+        number, fence = bench.owned()
+        for node in range(3):
+            bench.store.commit([link_of(number, fence, node, reason="stopped \udc80" if node else None)])
+        made = batch.encode([link_of(number, fence, 3)], lambda run, fence: batch.Head(fence, 0, bytes(32)), str)
+        statements.append(made.statement)
+        recorded.append(tables_of(bench)[:3])
+        bench.store.close()
+    assert recorded[0] == recorded[1]
+    assert statements[0] == queries.INSERT_LINK != statements[1]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error"),
+    [('{"value":', NotJson), ('{"value":NaN}', NotJson), ('{"value":"\\ud800"}', NotJson), ("[1]", NotJson)],
+)
+def test_a_link_whose_outcome_is_no_strict_json_is_refused_whole(
+    bench: Bench, outcome: str, error: type[Exception]
+) -> None:
+    number, fence = bench.owned()
+    before = tables_of(bench)
+    with pytest.raises(error, match="node 0"):
+        bench.store.commit([link_of(number, fence, 0, outcome)])
+    assert tables_of(bench) == before
+
+
+def test_a_link_that_is_recorded_already_or_whose_fence_is_lost_is_refused_whole(bench: Bench) -> None:
+    number, fence = bench.owned()
+    bench.store.commit([link_of(number, fence, 0)])
+    before = tables_of(bench)
+    with pytest.raises(Conflict, match="node 0, number 1"):
+        bench.store.commit([link_of(number, fence, 0)])
+    with pytest.raises(FenceLost):
+        bench.store.commit([link_of(number, fence + 1, 1)])
+    assert tables_of(bench) == before

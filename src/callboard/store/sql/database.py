@@ -232,7 +232,7 @@ class Database:
         schema.version(writer)
         writer.execute("PRAGMA journal_mode = WAL").fetchall()
         writer.file_control("main", apsw.SQLITE_FCNTL_PERSIST_WAL, _PERSIST)
-        writer.execute(q.VIEW)
+        writer.execute(q.VIEWS)
         return writer
 
     def _begin_anew(self) -> None:

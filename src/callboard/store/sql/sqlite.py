@@ -164,12 +164,11 @@ class SQLiteStore(Reading, RecordTable):
     def _commit(self, writes: Sequence[Write]) -> None:
         try:
             batch = batches.encode(writes, self._head, self.content.put)
-            saves = [save for write in writes for save in write.saves]
             point("commit.begin")
-            if saves:
-                self._with_saves(batch, saves)
+            if any(write.saves for write in writes):
+                self._with_saves(batch, [save for write in writes for save in write.saves])
             else:
-                self.writer.execute(q.insert_batch(batch.rows), batch.bindings)
+                self.writer.execute(batch.statement, batch.bindings)
         except BaseException as error:
             for write in writes:
                 self._heads.pop(write.run, None)
@@ -183,7 +182,7 @@ class SQLiteStore(Reading, RecordTable):
         writer = self.writer
         writer.execute("BEGIN IMMEDIATE")
         try:
-            writer.execute(q.insert_batch(batch.rows), batch.bindings)
+            writer.execute(batch.statement, batch.bindings)
             point("commit.saves")
             for name, params in saves:
                 if name not in self._saves:
