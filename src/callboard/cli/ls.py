@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
 
 from callboard.app.views.runs import runs
+from callboard.app.views.words import waits
 from callboard.cli.context import Told, json_option
 from callboard.cli.table import clock, money, table
+from callboard.cli.written import from_here
 from callboard.core.status import Status
 
 WORDS = ["init", "running", "success", "failed", "stopped"]
@@ -23,18 +26,32 @@ def command(obj: dict[str, Any], status: str | None, most: int, as_json: bool) -
     told = Told(obj, as_json)
     house = told.house(readonly=True)
     try:
-        found = runs(house.store, status=Status[status.upper()] if status else None, most=most)
+        wanted = Status[status.upper()] if status else None
+        found = runs(house.store, is_owned=house.is_owned, status=wanted, most=most)
     finally:
         house.close()
     told.out(found, lambda: _table(found))
-    told.next(f"callboard show {found[0]['id']}" if found else "callboard run FILE")
+    told.next(f"callboard show {_first(found)}" if found else "callboard run FILE")
+
+
+def _first(found: list[dict[str, Any]]) -> str:
+    """The run a person may want to look at: the newest that does not move, else the newest."""
+    return str(next((run["id"] for run in found if run["because"]), found[0]["id"]))
 
 
 def _table(found: list[dict[str, Any]]) -> str:
+    """A reason stands there when any run has one, a directory when any was begun elsewhere."""
     if not found:
         return "no runs"
-    rows = [
-        (run["id"], run["status"], run["name"], clock(run["created"]), run["calls"], money(run["cost"]))
-        for run in found
-    ]
-    return table(("id", "status", "name", "created (UTC)", "calls", "cost"), rows, status=1)
+    columns = {
+        "id": [run["id"] for run in found],
+        "status": [run["status"] for run in found],
+        "reason": [waits(run["because"]) for run in found],
+        "name": [run["name"] for run in found],
+        "begun (UTC)": [clock(run["created"]) for run in found],
+        "calls": [run["calls"] for run in found],
+        "cost": [money(run["cost"]) for run in found],
+        "in": ["" if run["dir"] == os.getcwd() else from_here(run["dir"]) for run in found],
+    }
+    shown = {name: cells for name, cells in columns.items() if name not in ("reason", "in") or any(cells)}
+    return table(list(shown), list(zip(*shown.values(), strict=True)), status=1)

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from callboard.app.commands.playing import tell_rest
 from callboard.app.commands.resume import resume
+from callboard.app.commands.waiting import to_resume
+from callboard.app.views.words import waits
 from callboard.cli.carried import carry
 from callboard.cli.context import Told, json_option
+from callboard.cli.table import count
+
+if TYPE_CHECKING:
+    from callboard.app.wiring import House
+    from callboard.ports import RunRow
 
 
 @click.command(
     help="Go on with a run that was paused, interrupted or left behind by a process that died. Without RUN: the newest "
-    "that has not ended. No model call whose answer is recorded is made again."
+    "that only needs somebody to carry it out, else the newest that is paused, else one that waits. No model call "
+    "whose answer is recorded is made again."
 )
 @click.argument("run", required=False)
 @click.option("--retry", "again", flag_value="retry", help="Reopen an ended run and do again what failed.")
@@ -37,15 +45,23 @@ def command(
     house = told.house(model=model)
     try:
         tell_rest(house)
-        row, said = resume(
-            house, house.find_run(run, open=run is None and not (again or restart)), again=again, restart=restart
-        )
+        meant, which = _meant(house, run, reopens=bool(again or restart))
+        row, said = resume(house, meant, again=again, restart=restart)
         if said and house.is_owned(row):
             told.note(f"run {row.id} goes on in process {row.owner.pid if row.owner else '?'}")
             told.next(f"callboard show {row.id}")
             return 0
         house.keep_model(row)
-        told.note(f"run {row.id}")
+        told.note(f"run {row.id}{which}")
         return carry(told, house, row, quiet=quiet)
     finally:
         house.close()
+
+
+def _meant(house: House, run: str | None, *, reopens: bool) -> tuple[RunRow, str]:
+    """The run, and what is said about the choice when nobody has named one and there were several."""
+    if run is not None or reopens:
+        return house.find_run(run), ""
+    found = to_resume(house)
+    also = f"; {count(found.others, 'other run')} not ended: callboard ls" if found.others else ""
+    return found.row, f" ({waits(found.because) or 'goes on'}{also})" if also else ""

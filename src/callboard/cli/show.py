@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -12,7 +13,7 @@ from callboard.app.views.words import waits
 from callboard.cli.context import Told, as_text, json_option
 from callboard.cli.draft import draft, ways
 from callboard.cli.table import clock, count, money, symbols, table
-from callboard.cli.written import below
+from callboard.cli.written import below, from_here
 
 _MOST = 50  # rows of documents, and of failed items
 
@@ -51,7 +52,7 @@ def _text(run: dict[str, Any]) -> str:
     totals = run["totals"]
     lines = [
         click.style(f"{run['id']}  {symbols(run['name'])}", bold=True),
-        *_instance(run),
+        *_where(run),
         f"{_status(run)}, begun {clock(run['created'])} UTC"
         + (f", ended {clock(run['ended'])}" if run["ended"] else ""),
         f"{count(totals['calls'], 'model call')}, {totals['input_tokens']:,} tokens in, {totals['output_tokens']:,} "
@@ -70,9 +71,13 @@ def _text(run: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _instance(run: dict[str, Any]) -> list[str]:
+def _where(run: dict[str, Any]) -> list[str]:
     instance = run["instance"]
-    return [symbols(f"instance {instance['instance_id']} in {instance['instance_dir']}")] if instance else []
+    lines = [] if run["dir"] == os.getcwd() else [f"begun in {from_here(run['dir'])}"]
+    if instance:
+        where = from_here(os.path.join(run["dir"], instance["instance_dir"]))
+        lines.append(f"instance {instance['instance_id']} in {where}")
+    return [symbols(line) for line in lines]
 
 
 def _status(run: dict[str, Any]) -> str:
@@ -87,7 +92,7 @@ def _failed(task: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _documents(found: list[dict[str, Any]]) -> list[str]:
-    where, short = below([one["path"] for one in found])
+    where, short = below([from_here(one["file"]) for one in found])
     rows = [
         (path, one["task"], "" if one["status"] == "published" else one["status"])
         for path, one in zip(short, found, strict=True)

@@ -17,3 +17,12 @@ def below(paths: Sequence[str]) -> tuple[str, list[str]]:
         return "", list(paths)
     shared = os.path.commonpath([os.path.dirname(path) for path in paths])
     return shared, [os.path.relpath(path, shared) for path in paths] if shared else list(paths)
+
+
+def from_here(path: str) -> str:
+    """A whole path as the person who stands here may type it: relative where that is shorter."""
+    try:
+        near = os.path.relpath(path)
+    except (OSError, ValueError):  # the current directory is gone
+        return path
+    return near if len(near) <= len(path) else path

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from callboard.app.views.run import in_memory
+from callboard.app.views.standing import reason
 from callboard.errors import NotFound, Refused
 
 if TYPE_CHECKING:
@@ -26,6 +27,37 @@ def meant(house: House, name: str | None, hold: str = "") -> RunRow:
         if any(run.nodes[node].hold == hold for node in run.held):
             return row
     raise NotFound(f"no run waits for a {hold}")
+
+
+class Resumable(NamedTuple):
+    """A run that can go on, why it does not, and how many others have not ended either."""
+
+    row: RunRow
+    because: str
+    others: int
+
+
+#: What keeps a run from going on, from what `resume` mends to what it cannot: first those that only need somebody to
+#: carry them out, then what a person holds, what waits for an answer, and last what another process carries out.
+_RANKS = {"no": 0, "interrupted": 0, "paused": 1, "budget": 1}
+_ASKED, _WAITS, _OWNED = 100, 2, 3
+
+
+def to_resume(house: House) -> Resumable:
+    """The run that `resume` without a name means: the newest of those it helps most. Raises NotFound."""
+    found: list[RunRow] = sorted(house.store.open_runs(), key=lambda row: row.number, reverse=True)
+    best: tuple[int, RunRow, str] | None = None
+    for row in found[:_ASKED]:
+        owned = house.is_owned(row)
+        because = reason(in_memory(house.store, row), owned=owned)
+        rank = _OWNED if owned else _RANKS.get(because.partition(" ")[0], _WAITS)
+        if best is None or rank < best[0]:
+            best = (rank, row, because)
+        if rank == 0:
+            break
+    if best is None:
+        raise NotFound("there is no run that has not ended")
+    return Resumable(best[1], best[2], len(found) - 1)
 
 
 def waiting(run: Run, hold: str, name: str | None) -> Node:

@@ -16,7 +16,7 @@ from callboard.app.commands.carry import Stop
 from callboard.app.settings import from_environment
 from callboard.app.stage.thread import EngineThread, Flow, Play, Played, engine_thread
 from callboard.app.views import run as views
-from callboard.app.views.runs import summary
+from callboard.app.views.summary import summary
 from callboard.core.status import ENDED, FAILED, STOPPED
 from callboard.errors import RunCancelled, RunFailed, RunInterrupted, UsageError
 

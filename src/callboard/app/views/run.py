@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from typing import TYPE_CHECKING, Any
 
 from callboard.app.views.held import choices, held
-from callboard.app.views.runs import summary
+from callboard.app.views.standing import reason
+from callboard.app.views.summary import directory, summary
 from callboard.app.views.words import iso, word
 from callboard.core import plan as plans
 from callboard.core import rows
-from callboard.core.reasons import because, why
+from callboard.core.reasons import why
 from callboard.core.status import FAILED, INIT, RUNNING, SKIPPED, STOPPED, SUCCESS
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ def show(store: Store, row: RunRow, *, alive: Callable[[Owner], bool]) -> dict[s
     owned = row.owner is not None and alive(row.owner)
     return {
         **summary(store, row),
-        "because": because(run),
+        "because": reason(run, owned=owned),
         "instance": _instance(row),
         "carried_out_by": row.owner.pid if owned and row.owner else None,
         "tasks": [_task(store, run, task) for task in run.nodes[: len(run.plan.tasks)]],
@@ -107,9 +109,16 @@ def _list_fault(store: Store, run: Run, row: Node) -> str:
 
 
 def documents(store: Store, row: RunRow, run: Run) -> list[dict[str, Any]]:
-    """`[{path, hash, status, task}]` of a run, in the order they were written."""
+    """`[{path, file, hash, status, task}]` of a run, in the order they were written; `file` is the whole path."""
+    home = directory(row)
     return [
-        {"path": path, "hash": hash, "status": status, "task": run.name_of(execution >> 20 & _NODES)}
+        {
+            "path": path,
+            "file": os.path.join(home, path),
+            "hash": hash,
+            "status": status,
+            "task": run.name_of(execution >> 20 & _NODES),
+        }
         for _, path, hash, _, execution, status in store.documents(row.number)
     ]
 

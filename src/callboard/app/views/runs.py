@@ -1,31 +1,29 @@
-"""Which runs are there? Newest first, each with its status in words and what it has cost."""
+"""Which runs are there? Newest first, each with its status in words, what it waits for, and what it has cost."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from callboard.app.views.words import iso, usd, word
+from callboard.app.views.run import in_memory
+from callboard.app.views.standing import reason
+from callboard.app.views.summary import summary
+from callboard.core.status import ENDED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from callboard.ports import RunRow, Store
 
 
-def runs(store: Store, *, status: int | None = None, most: int = 50) -> list[dict[str, Any]]:
-    """`[{id, number, name, status, created, updated, ended, calls, cost}]`; money in US dollars."""
-    return [summary(store, row) for row in store.runs(status=status, most=most)]
+def runs(
+    store: Store, *, is_owned: Callable[[RunRow], bool], status: int | None = None, most: int = 50
+) -> list[dict[str, Any]]:
+    """`[{…summary, because}]`; `because` is why a run does not move, empty when it does or has ended."""
+    return [
+        {**summary(store, row), "because": _because(store, row, is_owned)}
+        for row in store.runs(status=status, most=most)
+    ]
 
 
-def summary(store: Store, row: RunRow) -> dict[str, Any]:
-    totals = store.totals(row.number)
-    return {
-        "id": row.id,
-        "number": row.number,
-        "name": row.name,
-        "face": row.face,
-        "status": word(row.status),
-        "created": iso(row.created),
-        "updated": iso(row.updated),
-        "ended": iso(row.ended),
-        "calls": totals["calls"],
-        "cost": usd(totals["cost"]),
-    }
+def _because(store: Store, row: RunRow, is_owned: Callable[[RunRow], bool]) -> str:
+    return "" if row.status in ENDED else reason(in_memory(store, row), owned=is_owned(row))

@@ -37,4 +37,6 @@ def waits(because: str) -> str:
             return f"waiting until {iso(float(name.removeprefix('at ')))}"
         case "budget":
             return "stopped by its budget"
+        case "no":
+            return "nobody carries it out"
     return because

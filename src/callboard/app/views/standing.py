@@ -1,0 +1,19 @@
+"""Why does a run not move? What holds it, whom it waits for, or that nobody carries it out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from callboard.core.reasons import because
+from callboard.core.status import ENDED
+
+if TYPE_CHECKING:
+    from callboard.core.run import Run
+
+NO_ENGINE = "no engine"
+
+
+def reason(run: Run, *, owned: bool) -> str:
+    """The machine's word for it; *no engine* where only somebody to carry it out is missing."""
+    said = because(run)
+    return said or ("" if owned or run.status in ENDED else NO_ENGINE)
