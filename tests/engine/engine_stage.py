@@ -124,10 +124,13 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 async def passing(clock: FakeClock, condition: Callable[[], Any], seconds: float = 0.3) -> None:
-    """As `until`, with time going on meanwhile."""
-    while not condition():
+    """As `until`, with time going on meanwhile; what has not come after so many turns never comes."""
+    for _ in range(3000):
+        if condition():
+            return
         await turn()
         clock.advance(seconds)
+    raise AssertionError("time went on, and it did not happen")
 
 
 async def turn(times: int = 50) -> None:

@@ -14,7 +14,7 @@ from callboard.core.facts import Paused
 from callboard.core.plan import Map, Retry, Task
 from callboard.core.status import RUNNING, SUCCESS
 from callboard.engine import batch as batches
-from callboard.errors import FenceLost, StoreError, Transient
+from callboard.errors import FenceLost, StoreDamaged, StoreError, Transient
 from callboard.ports import Call, Done
 from callboard.store.memory import MemoryStore
 from callboard.testing.scripted import HANG, ScriptedBackend
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from callboard.engine.engine import Engine
-    from callboard.ports import Write
+    from callboard.ports import RunRows, Store, Write
 
 
 SHOW = (
@@ -357,3 +357,33 @@ async def test_what_comes_while_a_commit_is_under_way_is_not_on_disk_with_it(sta
     assert known == [(1, 1)] and reload(stage.store, run).holds == {"paused"}
     assert len(stage.store.logs(run)) == 1
     last()
+
+
+async def test_units_of_a_limit_survive_commits_that_fail(stage: Stage) -> None:
+    run = stage.run(*(Task(name, limits=("gpu",)) for name in "abcd"))
+    engine = await stage.engine(Faulty(stage.store, fails=full(2, 4, 6)), capacity={"gpu": 2})
+    await engine.submit(run)
+    await passing(stage.clock, lambda: stage.status(run) is SUCCESS)
+    assert sorted(one.name for one in stage.backend.begun) == ["a", "b", "c", "d"]
+
+
+class Damaged(Faulty):
+    """A store in which one run cannot be read."""
+
+    def __init__(self, inner: Store, run: int) -> None:
+        super().__init__(inner)
+        self._run = run
+
+    def load(self, run: int) -> RunRows:
+        if run == self._run:
+            raise StoreDamaged("the rows of this run are damaged")
+        return self.inner.load(run)
+
+
+async def test_a_run_that_cannot_be_read_holds_up_nobody(stage: Stage) -> None:
+    runs = [stage.run("a", id=id) for id in ("first", "damaged", "last")]
+    engine = await stage.engine(Damaged(stage.store, runs[1]))
+    assert await engine.submit(*runs) == (runs[0], runs[2])
+    assert await engine.ended(runs[0]) is SUCCESS and await engine.ended(runs[2]) is SUCCESS
+    assert "damaged" in engine.refused[runs[1]]
+    assert ("set aside", f"run {runs[1]}: the rows of this run are damaged") in stage.said
