@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from callboard.app.stage.functions import plan, task
     from callboard.app.stage.productions import run_in_production
     from callboard.core.plan import Plan, Task
-    from callboard.errors import CallboardError, RunFailed
+    from callboard.errors import (
+        CallboardError,
+        Permanent,
+        RunCancelled,
+        RunFailed,
+        RunInterrupted,
+        RunWaiting,
+        Transient,
+    )
     from callboard.executors.registry import register
     from callboard.productions.manager import ProductionManager, create_production, load_production
 
@@ -38,11 +46,18 @@ _HOME = {
     # errors
     "CallboardError": "callboard.errors",
     "RunFailed": "callboard.errors",
+    "RunCancelled": "callboard.errors",
+    "RunInterrupted": "callboard.errors",
+    "RunWaiting": "callboard.errors",
+    # what a function may raise, to say whether it is worth another try
+    "Permanent": "callboard.errors",
+    "Transient": "callboard.errors",
 }
 
 __all__ = [
-    "CallboardError", "Plan", "ProductionManager", "Result", "RunFailed", "Task", "arun", "create_production",
-    "load_production", "plan", "register", "run", "run_in_production", "task",
+    "CallboardError", "Permanent", "Plan", "ProductionManager", "Result", "RunCancelled", "RunFailed", "RunInterrupted",
+    "RunWaiting", "Task", "Transient", "arun", "create_production", "load_production", "plan", "register", "run",
+    "run_in_production", "task",
 ]  # fmt: skip
 
 

@@ -22,6 +22,7 @@
     ├── RunFailed                   a run the caller waited for has failed         exit 1
     ├── RunCancelled                … was cancelled                                exit 6
     ├── RunInterrupted              … was interrupted and can be resumed           exit 130
+    ├── RunWaiting                  … waits for a person or an event               exit 4
     ├── StoreError                  the store cannot be read or written
     │   ├── FenceLost               another engine owns the run now
     │   ├── StoreDamaged            the state file is damaged
@@ -210,6 +211,12 @@ class RunInterrupted(RunFailed):
     """The wait was interrupted; the run is recorded and can be resumed."""
 
     exit_code = 130
+
+
+class RunWaiting(RunFailed):
+    """The run waits for a person or an event, and nobody carries it out meanwhile; the message says what to say."""
+
+    exit_code = 4
 
 
 class StoreError(CallboardError):

@@ -7,11 +7,16 @@ from typing import Any, assert_type
 
 import callboard
 from callboard import (
+    Permanent,
     Plan,
     ProductionManager,
     Result,
+    RunCancelled,
     RunFailed,
+    RunInterrupted,
+    RunWaiting,
     Task,
+    Transient,
     create_production,
     load_production,
     plan,
@@ -53,8 +58,14 @@ def plans() -> None:
 def failing() -> None:
     try:
         callboard.run(one)
+    except (RunCancelled, RunInterrupted, RunWaiting) as error:
+        assert_type(error.run, str)
     except RunFailed as error:
         assert_type(error.run, str)
+
+
+def trying() -> None:
+    raise Transient("come back later", evidence={"status": 503}, retry_after=2.5) from Permanent("not here")
 
 
 def productions() -> None:

@@ -21,7 +21,6 @@ from callboard.core.status import ENDED, FAILED, STOPPED
 from callboard.errors import RunCancelled, RunFailed, RunInterrupted, UsageError
 
 if TYPE_CHECKING:
-    import concurrent.futures
     from collections.abc import Mapping
 
     from callboard.app.commands.carry import Left
@@ -111,10 +110,8 @@ def run(
     what a function raised as its cause, RunCancelled, RunInterrupted (halted by somebody else), UsageError, NotFound,
     Conflict when another process carries it out, ForkedProcess.
     """
-    thread = _thread(project, store, model)
-    thread.refuse_own_threads()
     play = Play(flow, input, name, id, params, None, threading.current_thread(), Stop())
-    return _result(_wait(thread, play, thread.post(play)))
+    return result(play, wait(thread_of(project, store, model), play))
 
 
 async def arun(
@@ -132,7 +129,7 @@ async def arun(
 
     Cancelling it, by a timeout too, halts the run in good order first, then CancelledError goes on.
     """
-    thread = _thread(project, store, model)
+    thread = thread_of(project, store, model)
     loop = asyncio.get_running_loop()
     play = Play(flow, input, name, id, params, loop, threading.current_thread(), Stop())
     waiting = asyncio.wrap_future(thread.post(play))
@@ -144,20 +141,29 @@ async def arun(
         if not waiting.cancelled():
             waiting.exception()  # looked at, so that nobody complains of an error nobody saw
         raise
-    return _result(played)
+    return result(play, played)
 
 
 # ── waiting ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _thread(project: str | os.PathLike[str] | None, store: str | None, model: str | None) -> EngineThread:
+def thread_of(
+    project: str | os.PathLike[str] | None = None, store: str | None = None, model: str | None = None
+) -> EngineThread:
+    """The engine thread that a call means. Raises UsageError, ForkedProcess."""
     if store not in (None, "memory"):
         raise UsageError(f'store is "memory" or left away, not {store!r}')
     settings = from_environment(os.environ, project=os.fspath(project) if project is not None else None, model=model)
     return engine_thread(settings, memory=store == "memory")
 
 
-def _wait(thread: EngineThread, play: Play, future: concurrent.futures.Future[Played]) -> Played:
+def wait(thread: EngineThread, play: Play) -> Played:
+    """Post a call and wait for it, on a thread that may block.
+
+    Ctrl-C halts the run in good order and goes on as KeyboardInterrupt, whose cause is a RunInterrupted with its id.
+    """
+    thread.refuse_own_threads()
+    future = thread.post(play)
     try:
         return future.result()
     except KeyboardInterrupt:
@@ -167,13 +173,14 @@ def _wait(thread: EngineThread, play: Play, future: concurrent.futures.Future[Pl
         except KeyboardInterrupt:
             os._exit(130)
         except RunInterrupted as error:
-            raise KeyboardInterrupt(str(error)) from None
+            raise KeyboardInterrupt(str(error)) from error
         if _is_interrupted(played):
-            raise KeyboardInterrupt(str(_interrupted(played))) from None
+            interrupted = _interrupted(play, played)
+            raise KeyboardInterrupt(str(interrupted)) from interrupted
         raise
 
 
-def _result(played: Played) -> Result:
+def result(play: Play, played: Played) -> Result:
     """Raises RunFailed, RunCancelled, RunInterrupted."""
     run = played.row.id
     if played.left.status is FAILED:
@@ -185,7 +192,7 @@ def _result(played: Played) -> Result:
     if played.left.status is STOPPED:
         raise RunCancelled(f"run {run} was stopped", run=run)
     if _is_interrupted(played):
-        raise _interrupted(played)
+        raise _interrupted(play, played)
     return Result(played.house, played.row, played.left)
 
 
@@ -193,9 +200,9 @@ def _is_interrupted(played: Played) -> bool:
     return played.left.status not in ENDED and played.left.because == "interrupted"
 
 
-def _interrupted(played: Played) -> RunInterrupted:
+def _interrupted(play: Play, played: Played) -> RunInterrupted:
     run = played.row.id
-    return RunInterrupted(f"run {run} was interrupted; go on with the same call and id={run!r}", run=run)
+    return RunInterrupted(f"run {run} was interrupted; go on with {play.again(run)}", run=run)
 
 
 def _failed(played: Played) -> dict[str, str]:

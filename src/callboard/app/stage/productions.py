@@ -1,27 +1,27 @@
-"""`run_in_production`: a pipeline played in an instance of a production; the text and the instance's id."""
+"""`run_in_production`: a pipeline played in an instance of a production; the text and the instance's id.
+
+It waits as `run` does, on the same engine thread. What it gives is a text, so a run that waits for a person, which has
+none yet, is an error that says how it goes on.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import os
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from callboard.app.commands.carry import carry_out
-from callboard.app.commands.submit import Production, submit_pipeline
-from callboard.app.settings import from_environment
+from callboard.app.commands.carry import Stop
+from callboard.app.commands.submit import Production
+from callboard.app.stage.facade import result, thread_of, wait
+from callboard.app.stage.thread import Play, Played
 from callboard.app.views import run as views
-from callboard.app.wiring import House, open_house
-from callboard.core.status import FAILED, STOPPED, SUCCESS
-from callboard.errors import RunCancelled, RunFailed
+from callboard.app.views.words import waits
+from callboard.errors import RunWaiting
 from callboard.text.strict import pipe_text
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
-    from callboard.app.commands.carry import Left
-    from callboard.ports import RunRow
     from callboard.productions.manager import ProductionManager
 
 
@@ -41,58 +41,25 @@ def run_in_production(
 
     With `document_type` the result is saved as a document of that type in `step` (the last one of the production by
     default). The instance becomes `active`, then `completed`, or `failed` with a record in the diagnostics; then the
-    error is raised. Raises RunFailed, RunCancelled, InvalidFile, NotFound, Permanent for a model without a key.
+    error is raised. Ctrl-C halts the run in good order and raises KeyboardInterrupt, whose cause is a RunInterrupted
+    with the run's id. Raises RunFailed, RunCancelled, RunInterrupted (halted by somebody else), RunWaiting (for a
+    person; its message says what to say), InvalidFile (also for a model without a key), NotFound, UsageError.
     """
-    settings = from_environment(os.environ, model=model)
-    house = open_house(settings, here=Path.cwd(), make=True, inside=True)
-    try:
-        row = submit_pipeline(
-            house,
-            Path(pipeline_file),
-            input_data,
-            production=Production(
-                production_config, None if instance_id is None else str(instance_id), document_type, step, suffix
-            ),
-            overwrite=overwrite,
-        )
-        left = _carried(house, row)
-        playing = house.production_of(row) or {}
-        return _outcome(house, row, left), str(playing.get("instance_id", ""))
-    finally:
-        house.close()
+    instance = None if instance_id is None else str(instance_id)
+    playing = Production(production_config, instance, document_type, step, suffix)
+    thread = threading.current_thread()
+    play = Play(pipeline_file, input_data, None, None, None, None, thread, Stop(), playing, overwrite)
+    played = wait(thread_of(model=model), play)
+    left = result(play, played)
+    if left.status != "success":
+        raise _waiting(played)
+    value = left.value
+    instance = (played.house.production_of(played.row) or {}).get("instance_id", "")
+    return pipe_text(value) if value is not None else "", str(instance)
 
 
-def _carried(house: House, row: RunRow) -> Left:
-    """Wait on a loop of our own, in a thread when this thread has one that runs already (a notebook)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(carry_out(house, [row.number]))[row.number]
-    found: list[Any] = []
-
-    def there() -> None:
-        try:
-            found.append(asyncio.run(carry_out(house, [row.number]))[row.number])
-        except BaseException as error:
-            found.append(error)
-
-    thread = threading.Thread(target=there, name="callboard production")
-    thread.start()
-    thread.join()
-    if isinstance(found[0], BaseException):
-        raise found[0]
-    left: Left = found[0]
-    return left
-
-
-def _outcome(house: House, row: RunRow, left: Left) -> str:
-    if left.status is SUCCESS:
-        value = views.result(house.store, house.store.find_run(row.id))
-        return pipe_text(value) if value is not None else ""
-    if left.status is STOPPED:
-        raise RunCancelled(f"run {row.id} was stopped", run=row.id)
-    if left.status is FAILED:
-        run = views.in_memory(house.store, house.store.find_run(row.id))
-        failed = [f"{run.name_of(node.id)}: {node.reason}" for node in run.nodes if node.status is FAILED]
-        raise RunFailed(f"run {row.id} failed: {'; '.join(failed[:5])}", run=row.id)
-    raise RunFailed(f"run {row.id} waits: {left.because}. Go on with: callboard resume {row.id}", run=row.id)
+def _waiting(played: Played) -> RunWaiting:
+    house = played.house
+    row = house.store.find_run(played.row.id)
+    next = views.next_command(views.in_memory(house.store, row), row, owned=False)
+    return RunWaiting(f"run {row.id} is {waits(played.left.because)}. Go on with: {next}", run=row.id)

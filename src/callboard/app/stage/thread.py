@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from callboard.app import project as projects
 from callboard.app.commands.carry import Carrier, Left, Stop
 from callboard.app.commands.playing import promise, tell_production, tell_rest
-from callboard.app.commands.submit import submit_functions, submit_pipeline
+from callboard.app.commands.submit import NO_PRODUCTION, Production, submit_functions, submit_pipeline
 from callboard.app.stage.functions import FunctionPlan, FunctionTask, plan
 from callboard.app.wiring import open_house
 from callboard.core.facts import Continued
@@ -45,7 +45,7 @@ _PATIENCE = 10.0  # seconds that runs have to halt at the end of the interpreter
 
 
 class Play(NamedTuple):
-    """One call of `run` or `arun`: what it asks for, the loop and the thread that wait, the cord that halts it."""
+    """One call: what it asks for, the loop and the thread that wait, the cord that halts it; what it plays in."""
 
     flow: Flow
     input: str | None
@@ -55,19 +55,35 @@ class Play(NamedTuple):
     loop: asyncio.AbstractEventLoop | None
     thread: threading.Thread
     stop: Stop
+    production: Production = NO_PRODUCTION
+    overwrite: bool | None = None
 
     def record(self, house: House) -> tuple[RunRow, Mapping[str, Callable[..., Any]]]:
         """The run, recorded (or known), and its functions by task. Mistakes of the caller are found here."""
         flow: Any = self.flow
         encode(dict(self.params or {}))
         if isinstance(flow, str | os.PathLike):
-            row = submit_pipeline(house, Path(flow), self.input, name=self.name, id=self.id, vars=self.params)
+            row = submit_pipeline(
+                house,
+                Path(flow),
+                self.input,
+                name=self.name,
+                id=self.id,
+                vars=self.params,
+                production=self.production,
+                overwrite=self.overwrite,
+            )
             return row, {}
         made = plan(flow) if isinstance(flow, FunctionTask) or callable(flow) else flow
         if not isinstance(made, FunctionPlan):
             raise UsageError(f"callboard.run takes a pipeline file, a plan or a function, not {type(flow).__name__}")
         row = submit_functions(house, made.plan, made.calls, self.input, name=self.name, id=self.id, params=self.params)
         return row, {task.name: call for task, call in zip(made.plan.tasks, made.calls, strict=True)}
+
+    def again(self, run: str) -> str:
+        """How a run that was interrupted goes on."""
+        same = f"the same call and id={run!r}"
+        return same if self.production is NO_PRODUCTION else f"callboard resume {run}"
 
 
 class Played(NamedTuple):
