@@ -189,6 +189,10 @@ class Store(Protocol):
 
     def load(self, run: int) -> RunRows: ...
 
+    def verify(self, run: int) -> None:
+        """Hold a run against its journal before this process believes it, once. Raises StoreDamaged, NotFound."""
+        ...
+
     def commit(self, writes: Sequence[Write]) -> None:
         """Record all writes in one synced transaction, or none.
 

@@ -74,8 +74,9 @@ class Shapes:
 def take(store: Store, run: int, owner: Owner, lease: float, at: float, alive: Callable[[Owner], bool]) -> Taken | None:
     """Claim a run (unless it is ours already) and read it; None while its owner lives. Blocks.
 
-    Raises StoreError, NotFound.
+    Raises StoreError, NotFound, and StoreDamaged before anything of a damaged run is touched.
     """
+    store.verify(run)
     found = store.load(run)
     if found.run.owner == owner:
         return _taken(store, found, found.run.fence)

@@ -1,16 +1,19 @@
 """The journal's rows: the facts of one step in a blob, and a hash that carries the one before.
 
 A row that is changed, lost or put in another place breaks every hash after it, so damage is found and never
-papered over. Facts are joined by newlines (encoded JSON has none of its own), so they come back to the letter,
-and compressed only where that pays: zlib costs ten microseconds to say hello, more than a whole short step.
+papered over. The row before the first is the run's birth: what it began with, so that it is bound by the chain as
+the facts are, and stands in the file twice. Facts are joined by newlines (encoded JSON has none of its own), so
+they come back to the letter, and compressed only where that pays: zlib costs ten microseconds to say hello, more
+than a whole short step.
 """
 
 from __future__ import annotations
 
+import json
 import zlib
 from hashlib import sha256
 from struct import pack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from callboard.errors import NotJson, StoreDamaged
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
 START = bytes(32)
 SMALL = 512  # bytes below which a blob is kept as it is
+_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 def encode(facts: Sequence[str]) -> bytes:
@@ -43,14 +47,29 @@ def link(before: bytes, batch: int, at: float, blob: bytes) -> bytes:
     return sha256(b"".join((before, pack(">qd", batch, at), blob))).digest()
 
 
+def birth(at: float, fields: Sequence[object], plan: str | None) -> tuple[bytes, bytes]:
+    """(blob, hash) of what a run begins with: the columns of its row, and the text of its plan if it is the first."""
+    blob = encode([_json([*fields, plan])])
+    return blob, link(START, 0, at, blob)
+
+
+def born(run: int, at: float, blob: bytes, hash: bytes) -> list[Any]:
+    """What `birth` was given, the plan last. Raises StoreDamaged."""
+    if link(START, 0, at, blob) != hash:
+        raise StoreDamaged(f"what run {run} began with is damaged; its file is kept as it is")
+    told: list[Any] = json.loads(decode(blob)[0])
+    return told
+
+
 def verified(
-    run: int, rows: Iterable[tuple[int, float, bytes, bytes]], batches: int
+    run: int, rows: Iterable[tuple[int, float, bytes, bytes]], batches: int, before: bytes = START
 ) -> list[tuple[int, float, list[str], str]]:
-    """Rows (batch, wall, blob, hash) as (batch, wall, facts, hash in hex).
+    """Rows (batch, wall, blob, hash) as (batch, wall, facts, hash in hex). `before` is the hash of the birth, if it
+    has one.
 
     Raises StoreDamaged where the chain breaks, and when fewer than `batches` rows are left of it.
     """
-    before, good = START, list[tuple[int, float, list[str], str]]()
+    good = list[tuple[int, float, list[str], str]]()
     for batch, at, blob, hash in rows:
         if batch != len(good) + 1 or link(before, batch, at, blob) != hash:
             raise StoreDamaged(

@@ -216,6 +216,9 @@ class MemoryStore(MemoryRecords):
     def open_runs(self) -> Sequence[RunRow]:
         return [one.row for one in self._runs.values() if one.row.status in (0, 2)]
 
+    def verify(self, run: int) -> None:
+        """What lies in memory is what was put there."""
+
     def load(self, run: int) -> RunRows:
         one = self._of(run)
         return RunRows(

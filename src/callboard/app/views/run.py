@@ -27,7 +27,8 @@ _NODES = (1 << 20) - 1  # an execution's id packs run << 40 | node << 20 | numbe
 
 
 def in_memory(store: Store, row: RunRow) -> Run:
-    """The run as its rows tell it, for reading."""
+    """The run as its rows tell it, for reading. Raises StoreDamaged: what is damaged is not told as if it were true."""
+    store.verify(row.number)
     found = store.load(row.number)
     return rows.load(
         row.number,

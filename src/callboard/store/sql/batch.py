@@ -11,7 +11,7 @@ from itertools import chain as flatten
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from callboard.errors import FenceLost
-from callboard.store import chain, strict
+from callboard.store import chain, seals, strict
 from callboard.store.packing import MOST_NODES
 from callboard.store.sql import queries as q
 
@@ -212,7 +212,8 @@ def _rest(writes: Iterable[Write], heads: dict[int, Head], head: Callable[[int, 
     for write in writes:
         run = write.run
         if write.status is not None:
-            statuses[run] = (int(write.status), write.at, (heads.get(run) or head(run, write.fence)).batch)
+            status, batch = int(write.status), (heads.get(run) or head(run, write.fence)).batch
+            statuses[run] = (status, write.at, batch, seals.of_standing(run, status, write.at, batch))
         if write.state is not None:
             states[run] = write.state
         if write.inbox is not None:
@@ -224,7 +225,7 @@ def _rest(writes: Iterable[Write], heads: dict[int, Head], head: Callable[[int, 
         if write.documents:
             lists.setdefault(q.DOCUMENTS, []).extend((run, *row, write.at) for row in write.documents)
         if write.ledger:
-            lists.setdefault(q.LEDGER, []).extend(write.ledger)
+            lists.setdefault(q.LEDGER, []).extend((*call, seals.of_call(call)) for call in write.ledger)
         if write.logs:
             lists.setdefault(q.LOGS, []).extend((run, *row[:4], strict.plain(row[4])) for row in write.logs)
     objects = ((q.STATUSES, statuses), (q.STATES, states), (q.CONSUMED, consumed))

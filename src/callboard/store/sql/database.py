@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -63,6 +64,7 @@ class Database:
         self._writer: apsw.Connection | None = None
         self._watcher: apsw.Connection | None = None
         self._doubt = Doubt(path)
+        self._held = threading.local()
         try:
             self._open_to_read() if readonly else self._open_to_write()
         except (apsw.Error, UnicodeDecodeError, OSError) as error:
@@ -79,12 +81,35 @@ class Database:
     def rows(self, query: str, bindings: Sequence[Any] = ()) -> list[Row]:
         """All rows of a query, on a connection that only reads: one statement, one snapshot, soon over."""
         self._here()
+        if (held := getattr(self._held, "reader", None)) is not None:
+            return self._rows(held, query, bindings)
         try:
             connection = self._idle.pop() if self._idle else self._reader()
             try:
                 found: list[Row] = connection.execute(query, bindings).fetchall()
             finally:
                 self._idle.append(connection)
+        except (apsw.Error, UnicodeDecodeError) as error:
+            raise translated(error, self.path) from error
+        return found
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """What this thread reads meanwhile is of one moment. Not for long: the log cannot be copied back over it."""
+        self._here()
+        connection = self._idle.pop() if self._idle else self._reader()
+        self._held.reader = connection
+        try:
+            self._rows(connection, "BEGIN")
+            yield
+        finally:
+            self._held.reader = None
+            roll_back(connection)
+            self._idle.append(connection)
+
+    def _rows(self, connection: apsw.Connection, query: str, bindings: Sequence[Any] = ()) -> list[Row]:
+        try:
+            found: list[Row] = connection.execute(query, bindings).fetchall()
         except (apsw.Error, UnicodeDecodeError) as error:
             raise translated(error, self.path) from error
         return found

@@ -77,17 +77,17 @@ _TRIGGERS = {
         SELECT RAISE(ABORT, '{NOT_JSON}') WHERE NOT json_valid(NEW.a, 1);
         INSERT INTO outcome (id, revision, text) SELECT CAST(key AS INTEGER), NEW.b, value FROM json_each(NEW.a);
         {_COUNTED}""",
-    # a: {run: [status, wall, journal rows so far]}
+    # a: {run: [status, wall, journal rows so far, seal]}
     STATUSES: """
         UPDATE standing SET status = f.value ->> 0, ended = CASE WHEN f.value ->> 0 >= 5 THEN f.value ->> 1 END,
-          updated = f.value ->> 1, batches = max(batches, f.value ->> 2)
+          updated = f.value ->> 1, batches = f.value ->> 2, seal = f.value ->> 3
         FROM json_each(NEW.a) AS f WHERE number = CAST(f.key AS INTEGER);""",
     # a: {run: state as text}
     STATES: """
         UPDATE standing SET state = f.value FROM json_each(NEW.a) AS f WHERE number = CAST(f.key AS INTEGER);""",
     # a: {run: offset}
     CONSUMED: """
-        UPDATE standing SET consumed = max(consumed, f.value) FROM json_each(NEW.a) AS f
+        UPDATE standing SET consumed = max(consumed, f.value), echo = max(consumed, f.value) FROM json_each(NEW.a) AS f
         WHERE number = CAST(f.key AS INTEGER);""",
     # a: [[id, parent, position, key, value as text], …]
     ITEMS: """
@@ -111,14 +111,16 @@ _TRIGGERS = {
     # a: [[…the fields of a Call], …]; what is settled is not unsettled
     LEDGER: """
         INSERT INTO ledger (run, node, number, attempt, "index", key, provider, model, prompt_hash, input_tokens,
-          output_tokens, cost, latency, at, answer, status)
+          output_tokens, cost, latency, at, answer, status, seal)
         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-          value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14, value ->> 15
+          value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14, value ->> 15,
+          value ->> 16
         FROM json_each(NEW.a) WHERE true ON CONFLICT DO UPDATE SET
           attempt = excluded.attempt, provider = excluded.provider, model = excluded.model,
           prompt_hash = excluded.prompt_hash, input_tokens = excluded.input_tokens,
           output_tokens = excluded.output_tokens, cost = excluded.cost, latency = excluded.latency,
-          at = excluded.at, answer = coalesce(excluded.answer, answer), status = excluded.status
+          at = excluded.at, answer = coalesce(excluded.answer, answer), status = excluded.status,
+          seal = CASE WHEN excluded.answer IS NULL AND answer IS NOT NULL THEN seal ELSE excluded.seal END
         WHERE status <> 'settled' OR excluded.status = 'settled';""",
     # a: [[run, node, number, wall, level, text], …]
     LOGS: """
@@ -173,7 +175,8 @@ def insert_batch(rows: int) -> str:
 ADD_PLAN = "INSERT INTO plan (hash, text) VALUES (?, ?) ON CONFLICT DO NOTHING"
 ADD_RUN = """INSERT INTO run (id, name, plan, params, face, created, parent) VALUES (?, ?, ?, ?, ?, ?, ?)
     RETURNING number"""
-ADD_STANDING = "INSERT INTO standing (number, updated) VALUES (?, ?)"
+ADD_STANDING = "INSERT INTO standing (number, updated, seal, echo) VALUES (?, ?, ?, 0)"
+ADD_BIRTH = "INSERT INTO journal (id, at, facts, hash) VALUES (? << 32, ?, ?, ?)"
 ADD_LETTERS = """INSERT INTO inbox (run, id, fact, at) SELECT ?1, value ->> 0, value ->> 1, ?2 FROM json_each(?3)
     WHERE true ON CONFLICT (run, id) DO NOTHING"""
 LAST_LETTER = 'SELECT coalesce(max("offset"), 0) FROM inbox WHERE run = ?'
@@ -222,7 +225,7 @@ OURS = "SELECT 1 FROM document_history WHERE hash = ? AND status <> 'edited' LIM
 OUTCOME = "SELECT text FROM outcome WHERE id = ? AND revision = ?"
 OUTCOMES_OF = "SELECT o.id, o.revision, o.text FROM json_each(?) AS f JOIN outcome AS o ON o.id = f.value"
 _CALLS = """SELECT run, node, number, attempt, "index", key, provider, model, prompt_hash, input_tokens, output_tokens,
-    cost, latency, at, answer, status FROM ledger"""
+    cost, latency, at, answer, status, seal FROM ledger"""
 CALLS = f"""{_CALLS} WHERE run = ?1 AND (?2 IS NULL OR node = ?2) AND (?3 IS NULL OR number = ?3)
     ORDER BY node, number, "index", key"""
 TOTALS = """SELECT count(*) FILTER (WHERE status <> 'cached'), count(*) FILTER (WHERE status = 'cached'),
@@ -233,6 +236,15 @@ EVENTS = """SELECT "offset", key, namespace, value, sender, context, at FROM eve
 JOURNAL_PAGE = """SELECT id & 4294967295, at, facts, hash FROM journal
     WHERE id > ?1 << 32 | ?2 AND id < (?1 + 1) << 32 ORDER BY id LIMIT ?3"""
 BATCHES = "SELECT batches FROM standing WHERE number = ?"
+BIRTH = "SELECT at, facts, hash FROM journal WHERE id = ? << 32"
+ROW = "SELECT id, name, plan, params, face, created, parent FROM run WHERE number = ?"
+STANDING = "SELECT status, updated, batches, seal, consumed, echo, posted, state FROM standing WHERE number = ?"
+PLAN_OF = "SELECT hash, text FROM plan JOIN run ON run.plan = hash WHERE number = ?"
+COUNT_EXECUTIONS = "SELECT count(*) FROM execution WHERE id >= ? AND id < ?"
+COUNT_SUCCESSES = "SELECT count(*) FROM execution WHERE id >= ? AND id < ? AND status = 5"
+COUNT_OUTCOMES = "SELECT count(*) FROM outcome WHERE id >= ? AND id < ?"
+OUTCOMES_PAGE = """SELECT id, revision, text FROM outcome WHERE id >= ?1 AND id < ?2 AND (id, revision) > (?3, ?4)
+    ORDER BY id, revision LIMIT ?5"""
 LOGS_OF = """SELECT node, execution, at, level, text FROM log WHERE run = ?1 AND (?2 IS NULL OR node = ?2)
     ORDER BY number DESC LIMIT ?3"""
 RECORD = "SELECT kind, id, revision, value FROM record WHERE kind = ? AND id = ? AND value IS NOT NULL"

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from callboard.errors import NotFound
+from callboard.errors import NotFound, StoreDamaged
 from callboard.ports import Call, Json, Letter, Owner, RunRow, RunRows
-from callboard.store import chain
+from callboard.store import chain, seals
 from callboard.store.packing import MOST_RUNS, ids_of, pack, unpack
 from callboard.store.sql import queries as q
 from callboard.store.sql.database import Database, Row
@@ -93,7 +93,7 @@ class Reading(Database):
         return found
 
     def calls(self, run: int, node: int | None = None, number: int | None = None) -> Sequence[Call]:
-        return [Call(*row) for row in self.rows(q.CALLS, (run, node, number))]
+        return [_call(row) for row in self.rows(q.CALLS, (run, node, number))]
 
     def totals(self, run: int) -> Mapping[str, Any]:
         row = self.rows(q.TOTALS, (run,))[0]
@@ -113,7 +113,8 @@ class Reading(Database):
         while len(page) == _JOURNAL_PAGE:
             page = self.rows(q.JOURNAL_PAGE, (run, page[-1][0], _JOURNAL_PAGE))
             found += page
-        return chain.verified(run, found, count[0])
+        born = self.row(q.BIRTH, (run,))
+        return chain.verified(run, found, count[0], chain.START if born is None else born[2])
 
     def documents(self, run: int | None = None) -> Sequence[tuple[int, str, str, str | None, int, str]]:
         return self.rows(q.DOCUMENTS_OF, (run,))
@@ -138,6 +139,18 @@ class Reading(Database):
 
 
 def run_row(row: Row) -> RunRow:
-    """A row of `queries.RUN` as a value."""
-    owner = None if row[9] is None else Owner(*json.loads(row[9]))
+    """A row of `queries.RUN` as a value. Raises StoreDamaged."""
+    try:
+        owner = None if row[9] is None else Owner(*json.loads(row[9]))
+    except (ValueError, TypeError) as error:
+        raise StoreDamaged(f"the owner of run {row[0]} cannot be read; its file is kept as it is") from error
     return RunRow._make((*row[:9], owner, *row[10:]))
+
+
+def _call(row: Row) -> Call:
+    call, seal = Call(*row[:-1]), row[-1]
+    if seal is not None and seals.of_call(call) != seal:
+        raise StoreDamaged(
+            f"a recorded answer of run {call.run} is damaged (call {call.key}); its file is kept as it is"
+        )
+    return call

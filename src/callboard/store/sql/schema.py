@@ -181,7 +181,14 @@ CREATE TABLE log (
 CREATE INDEX log_run ON log (run, node);
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+# seal: a checksum of what stands beside it (see `sound.py`); echo: `consumed` once more. NULL in older rows.
+_SEALS = """
+ALTER TABLE standing ADD COLUMN seal INTEGER;
+ALTER TABLE standing ADD COLUMN echo INTEGER;
+ALTER TABLE ledger ADD COLUMN seal INTEGER;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SEALS)
 
 
 def version(connection: apsw.Connection) -> int:

@@ -19,14 +19,15 @@ from callboard.core.plan import digest
 from callboard.crash import point
 from callboard.errors import Conflict, FenceLost, NotFound, StoreError, UsageError
 from callboard.ports import Json, Owner, RunRow, Write
-from callboard.store import chain, strict
+from callboard.store import chain, seals, strict
 from callboard.store.content import Content
 from callboard.store.packing import unpack
 from callboard.store.sql import batch as batches
 from callboard.store.sql import queries as q
 from callboard.store.sql.database import roll_back
-from callboard.store.sql.reading import Reading, run_row
+from callboard.store.sql.reading import run_row
 from callboard.store.sql.records import RecordTable
+from callboard.store.sql.sound import Sound
 from callboard.text.names import identifier, title
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",",
 NewRun = tuple[str, str, str, str, str, float, int | None]
 
 
-class SQLiteStore(Reading, RecordTable):
+class SQLiteStore(Sound, RecordTable):
     """The ports `Store` and `Records` on a file, shared by any number of processes of one machine.
 
     `path` is the database; bytes lie in `content/` beside it, backups in `backups/`, the lock in `run/`. `saves`
@@ -56,6 +57,7 @@ class SQLiteStore(Reading, RecordTable):
         vfs: str | None = None,
     ) -> None:
         super().__init__(Path(path), readonly=readonly, vfs=vfs)
+        self.known_sound = set()
         self.content = Content(self.path.parent / "content")
         self._saves = dict(saves or {})
         self._heads: dict[int, batches.Head] = {}
@@ -130,6 +132,7 @@ class SQLiteStore(Reading, RecordTable):
         with self.transaction() as writer:
             rows = [_create_run(writer, *run) for run in runs]
             point("run.create")
+            self.known_sound.update(row.number for row in rows if row.status == 0)
             if owner is None:
                 return rows
             text = _encode(owner)
@@ -240,8 +243,11 @@ def _create_run(
     there = writer.execute(q.RUN_BY_ID, (id,)).fetchall()
     if not there:
         writer.execute(q.ADD_PLAN, (hash, plan))
-        number = _one(writer.execute(q.ADD_RUN, (id, name, hash, params, face, at, parent)))
-        writer.execute(q.ADD_STANDING, (number, at))
+        first = writer.changes() > 0
+        row = (id, name, hash, params, face, float(at), parent)
+        number = _one(writer.execute(q.ADD_RUN, row))
+        writer.execute(q.ADD_STANDING, (number, at, seals.of_standing(number, 0, at, 0)))
+        writer.execute(q.ADD_BIRTH, (number, at, *chain.birth(at, row, plan if first else None)))
         _post(writer, number, [(BEGUN, encode_fact(Begun()))], at)
         there = writer.execute(q.RUN, (number,)).fetchall()
     found = run_row(there[0])
