@@ -47,7 +47,7 @@ CREATE TRIGGER IF NOT EXISTS battery_owned AFTER UPDATE OF fence, owner ON stand
 WHEN OLD.fence IS NOT NEW.fence OR OLD.owner IS NOT NEW.owner BEGIN
   INSERT INTO battery_history (what, run, fence, owner)
   VALUES (iif(NEW.owner IS NULL, 'released', 'claimed'), NEW.number, NEW.fence, NEW.owner); END;
-CREATE TRIGGER IF NOT EXISTS battery_wrote AFTER INSERT ON journal BEGIN
+CREATE TRIGGER IF NOT EXISTS battery_wrote AFTER INSERT ON journal WHEN NEW.id & 4294967295 BEGIN
   INSERT INTO battery_history (what, run, fence, owner)
   SELECT 'wrote', number, fence, owner FROM standing WHERE number = NEW.id >> 32; END;
 """
@@ -63,7 +63,7 @@ _STRAYS = """SELECT DISTINCT 'execution', id >> 40 FROM execution WHERE id >> 40
   UNION SELECT DISTINCT 'standing', number FROM standing WHERE number NOT IN (SELECT number FROM run)"""
 _STANDINGS = """SELECT number, fence, owner, posted, consumed,
   (SELECT coalesce(max("offset"), 0) FROM inbox WHERE inbox.run = standing.number),
-  EXISTS (SELECT 1 FROM journal WHERE id >= number << 32 AND id < (number + 1) << 32) FROM standing"""
+  EXISTS (SELECT 1 FROM journal WHERE id > number << 32 AND id < (number + 1) << 32) FROM standing"""
 
 
 def watch(database: Path) -> None:

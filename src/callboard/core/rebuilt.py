@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from callboard.core import replay
 from callboard.core.deadline import Now
-from callboard.core.executions import pack
-from callboard.core.facts import DocumentEdited, Produced, Reopened, Succeeded, decode
+from callboard.core.facts import DocumentEdited, Reopened
 from callboard.core.run import Run
 from callboard.core.status import ENDED, Status
 
@@ -24,11 +23,11 @@ if TYPE_CHECKING:
 
     from callboard.core.graph import Graph
     from callboard.core.plan import Plan
+    from callboard.core.step import Decision
 
 _ON_ENDED = (Reopened.__name__, DocumentEdited.__name__)
 _COUNTED = ("wake", "tick", "fired")
-_ABOUT_DOCUMENTS = tuple(f'["{kind.__name__}"' for kind in (Succeeded, Produced, DocumentEdited))
-_NO_DOCUMENTS = ",[],[],[]]"  # the last fields of an outcome that brings none
+_EDITED = f'["{DocumentEdited.__name__}"'
 
 Batch = tuple[float, "Sequence[str]"]  # wall, facts
 
@@ -47,7 +46,9 @@ class Document(NamedTuple):
 class Rebuilt:
     """The rows of a run, as `ports.Write` has them, by their keys; `run` is where the journal has brought it."""
 
-    __slots__ = ("branches", "documents", "executions", "items", "outcomes", "run", "state", "status", "updated")
+    __slots__ = (
+        "branches", "contents", "documents", "executions", "items", "outcomes", "run", "state", "status", "updated",
+    )  # fmt: skip
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -56,7 +57,8 @@ class Rebuilt:
         self.outcomes: dict[tuple[int, int], str] = {}
         self.items: dict[int, tuple[int, int, int, str, str]] = {}
         self.branches: dict[int, str] = {}
-        self.documents: dict[str, list[Document]] = {}
+        self.documents: dict[str, list[Document]] = {}  # all versions, the latest last
+        self.contents: list[bytes] = []
 
 
 def rebuild(
@@ -134,10 +136,11 @@ def _rebuild(run: Run, journal: Sequence[Batch], undrained: set[int], keep: Call
             found.state = decision.state
         if decision.status is not None:
             found.status, found.updated = decision.status, at
-        _see_documents(found, facts, at)
-    for path in run.pending:
-        versions = found.documents[path]
-        versions[-1] = versions[-1]._replace(status="pending")
+        _see_documents(found, decision, facts, at)
+        found.contents += decision.contents
+    for path, versions in found.documents.items():
+        stage = "pending" if path in run.pending else versions[-1].status.replace("pending", "published")
+        versions[-1] = versions[-1]._replace(status=stage)
     return found
 
 
@@ -145,25 +148,14 @@ def _reopens(facts: Sequence[str]) -> bool:
     return not facts or json.loads(facts[0])[0] in _ON_ENDED
 
 
-def _see_documents(found: Rebuilt, facts: Sequence[str], at: float) -> None:
+def _see_documents(found: Rebuilt, decision: Decision, facts: Sequence[str], at: float) -> None:
+    for row in decision.documents:
+        found.documents.setdefault(row[0], []).append(Document(*row, at))
     for text in facts:
-        if not text.startswith(_ABOUT_DOCUMENTS) or text.endswith(_NO_DOCUMENTS):
-            continue
-        fact = decode(json.loads(text))
-        if isinstance(fact, Succeeded | Produced):
-            id = pack(found.run.number, fact.node, fact.number)
-            for path, hash in fact.documents:
-                _add(found, Document(path, hash, _latest(found, path), id, "published", at))
-        elif isinstance(fact, DocumentEdited):
-            before = found.documents.get(fact.path, ())
-            id = before[-1].execution if before else 0
-            _add(found, Document(fact.path, fact.new, _latest(found, fact.path), id, "edited", at))
-
-
-def _latest(found: Rebuilt, path: str) -> str | None:
-    versions = found.documents.get(path)
-    return versions[-1].hash if versions else None
-
-
-def _add(found: Rebuilt, document: Document) -> None:
-    found.documents.setdefault(document.path, []).append(document)
+        if text.startswith(_EDITED):
+            _, path, _, new = json.loads(text)
+            before = found.documents.get(path, [])
+            last = before[-1] if before else Document(path, "", None, 0, "", at)
+            found.documents.setdefault(path, []).append(
+                Document(path, new, last.hash or None, last.execution, "edited", at)
+            )
