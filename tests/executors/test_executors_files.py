@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import time
 import zipfile
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import docx
 import pytest
 
-from callboard.errors import InvalidOutput, MissingExtra, NotFound, Permanent
+from callboard.errors import InvalidName, InvalidOutput, MissingExtra, NotFound, Permanent
 from callboard.executors.docx import ConvertToDocx, document
 from callboard.executors.extract import extract
 from callboard.executors.files import AiResult, AiSource, Content
@@ -248,13 +249,49 @@ async def test_rows_of_a_csv_are_keyed_by_a_column_or_a_template(desk: Desk) -> 
         ("id\n1,2\n", "2 cells under 1 columns"),
         ("id\n1\n1\n", "two items have the key '1'"),
         ('id\n"1', "not CSV"),
-        ("id\n \n", "cannot be an item's key"),
+        ("id\n \n", "an empty key"),
     ],
 )
 async def test_a_faulty_csv_is_named(desk: Desk, text: str, fault: str) -> None:
     (desk.dir / "a.csv").write_text(text)
     with pytest.raises(Permanent, match=fault):
         await listed(desk, csv="a.csv", key="id")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+async def test_a_spreadsheet_may_separate_its_columns_in_its_own_way(desk: Desk, separator: str) -> None:
+    rows = (["id", '"a, b; c"'], ["1", '"x; y, z"'])
+    (desk.dir / "a.csv").write_text("".join(separator.join(row) + "\r\n" for row in rows))
+    assert (await listed(desk, csv="a.csv", key="id"))[0] == [("1", {"id": "1", "a, b; c": "x; y, z"})]
+
+
+async def test_one_column_is_a_table_too(desk: Desk) -> None:
+    (desk.dir / "a.csv").write_text("line\none; two\n")
+    assert [value for _, value in (await listed(desk, csv="a.csv"))[0]] == [{"line": "one; two"}]
+
+
+async def test_a_name_that_cannot_be_a_key_is_made_one(desk: Desk) -> None:
+    for name in ("a\nb.md", "a_b.md", "plain.md"):
+        (desk.dir / name).write_text(name)
+    items, _ = await listed(desk, glob="*.md")
+    keys = [key for key, _ in items]
+    assert len(set(keys)) == 3 and "plain.md" in keys and "a_b.md" in keys
+    assert keys[0].startswith("a_b.md~") and keys[0].isprintable()
+    assert (await listed(desk, glob="*.md"))[0] == items, "the same again"
+    assert desk.staged().read(items[0][1]["path"]) == b"a\nb.md"
+    with pytest.raises(InvalidName):
+        desk.staged().write("a\nb.md", b"ours")
+    long = (await listed(desk, list=["x" * 500, "x" * 501], key="{{item}}"))[0]
+    assert [len(key) for key, _ in long] == [200, 200] and long[0][0] != long[1][0]
+
+
+async def test_a_name_that_is_no_text_fails_alone(desk: Desk) -> None:
+    for name in (b"x\xff.md", b"x\xfe.md"):
+        (desk.dir / os.fsdecode(name)).write_bytes(b"text")
+    items, _ = await listed(desk, glob="*.md")
+    assert [key for key, _ in items] == ["x\\xfe.md", "x\\xff.md"]
+    with pytest.raises(NotFound):
+        desk.staged().read(items[0][1]["path"])
 
 
 async def test_a_key_that_is_no_member_is_an_error(desk: Desk) -> None:

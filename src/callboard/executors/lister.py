@@ -2,7 +2,8 @@
 
 Every item has a key that stays the same when the list grows or is sorted anew: the user's own (`key:`), else a
 file's path, else a hash of the content with the number of its occurrence. A position never is a key. Twice the
-same key of the user's is an error, because one of the two would be dropped in silence.
+same key of the user's is an error, because one of the two would be dropped in silence. A text that cannot be a key
+(a file's name with a line break in it, a title of a page's length) is made one, for that item alone.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import glob
 import hashlib
 import io
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 from callboard.errors import CallboardError, InvalidFile, InvalidName, NotJson, Permanent
@@ -86,7 +88,7 @@ def _by_key(values: Iterable[Json], key: str | None, names: dict[str, Any], *, c
     found: dict[str, Json] = {}
     for value in values:
         text = text_of(value[column]) if column is not None else _filled(key or "", value, names)
-        name = _checked(text.strip())
+        name = _safe(text.strip())
         if name in found:
             raise InvalidName(f"two items have the key {name!r}. Fix: a `key:` that differs for each item")
         found[name] = value
@@ -110,10 +112,18 @@ def _by_content(values: Iterable[Json]) -> Iterator[Item]:
         yield (hash if count == 1 else f"{hash}-{count}"), value
 
 
-def _checked(key: str) -> str:
-    if not key or len(key) > _LONGEST_KEY or not key.isprintable():
-        raise InvalidName(f"{key!r:.80} cannot be an item's key: 1 to {_LONGEST_KEY} characters, none of control")
-    return key
+def _safe(key: str) -> str:
+    """A key from a text: itself, or with what no key can hold replaced and a hash that keeps it apart from others.
+
+    Raises InvalidName for an empty one.
+    """
+    if not key:
+        raise InvalidName("an item has an empty key. Fix: a `key:` that says something for each item")
+    if len(key) <= _LONGEST_KEY and key.isprintable():
+        return key
+    hash = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:12]
+    shown = "".join(char if char.isprintable() else "_" for char in key)
+    return f"{shown[: _LONGEST_KEY - len(hash) - 1]}~{hash}"
 
 
 def _files(directory: str, pattern: str) -> Iterator[str]:
@@ -132,16 +142,24 @@ def _files(directory: str, pattern: str) -> Iterator[str]:
             count += 1
             if count > _MOST_FILES:
                 raise Permanent(f"the glob {pattern!r} matches more than {_MOST_FILES} files")
-            yield path.removeprefix("./")
+            yield _written(path.removeprefix("./"))
+
+
+def _written(path: str) -> str:
+    """A path as JSON can hold it: bytes that are no UTF-8 are spelt out. No file has that name, so that item fails."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _rows(data: bytes, path: str) -> Iterator[dict[str, str]]:
-    """Rows of a CSV as mappings of its header. Raises InvalidFile with the line."""
+    """Rows of a CSV as mappings of its header. Raises InvalidFile with the line.
+
+    Columns are separated by commas, or, where the header has none, by semicolons or tabs, as spreadsheets write them.
+    """
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidFile(f"not UTF-8 text (byte {error.start})", file=path) from None
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=_separator(text))
     try:
         header = next(reader, [])
         if len(set(header)) < len(header) or "" in header:
@@ -154,6 +172,12 @@ def _rows(data: bytes, path: str) -> Iterator[dict[str, str]]:
             yield dict(zip(header, [*row, *[""] * (len(header) - len(row))], strict=True))
     except csv.Error as error:
         raise InvalidFile(f"not CSV: {error}", file=path, line=reader.line_num) from None
+
+
+def _separator(text: str) -> str:
+    """What separates the columns of the header, outside of quotes."""
+    plain = re.sub(r'"[^"]*"', "", text.lstrip("\r\n").partition("\n")[0])
+    return next((one for one in ",;\t" if one in plain), ",")
 
 
 def _list(value: Json, what: str) -> list[Json]:

@@ -62,7 +62,7 @@ class Staged:
 
     def read(self, path: str) -> bytes:
         """Raises NotFound, InvalidName for a path outside, Permanent for what is no regular file."""
-        name = self.name(path)
+        name = self.name(path, written=False)
         if name in self._written:
             return self._get(self._written[name][0])
         pending = self._recorded(name)
@@ -85,9 +85,13 @@ class Staged:
         self._written[name] = (hash, replaced)
         return hash
 
-    def name(self, path: str) -> str:
-        """The path as it is recorded. Raises InvalidName when it leads outside."""
-        if not path or any(ord(char) < 32 or char == "\x7f" for char in path):
+    def name(self, path: str, *, written: bool = True) -> str:
+        """The path as it is recorded. Raises InvalidName when it leads outside, or to a name we would not give.
+
+        What is there already may be read whatever its name: a line break in one is odd, not wrong.
+        """
+        odd = any(ord(char) < 32 or char == "\x7f" for char in path) if written else "\0" in path
+        if not path or odd:
             raise InvalidName(f"not a path, or one with control characters: {path!r:.80}")
         if any(len(part.encode(errors="replace")) > _LONGEST for part in path.split("/")):
             raise InvalidName(f"{path!r:.80}… has a part that is longer than {_LONGEST} bytes")
