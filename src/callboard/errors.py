@@ -19,6 +19,7 @@
     │   │   └── InvalidOutput       the answer does not fit what was asked for
     │   ├── UnknownEffect           a once effect that may have happened
     │   └── BudgetRefused           the purse refused a reservation
+    ├── WorkerLost                  what carried an attempt is gone, becomes a LeaseLost fact
     ├── RunFailed                   a run the caller waited for has failed         exit 1
     ├── RunCancelled                … was cancelled                                exit 6
     ├── RunInterrupted              … was interrupted and can be resumed           exit 130
@@ -189,6 +190,19 @@ class BudgetRefused(StepError):
     """The purse refused a reservation; the task waits and the run is held, *budget*."""
 
     kind = "budget"
+
+
+class WorkerLost(CallboardError):
+    """The process that carried an attempt is gone. `innocent`: it was ended because of another attempt.
+
+    The attempt begins again; one whose process is lost three times in a row is set aside, with its `evidence`.
+    """
+
+    worker_lost = True
+
+    def __init__(self, message: str, *, innocent: bool = False, evidence: object = None) -> None:
+        super().__init__(message)
+        self.innocent, self.evidence = innocent, evidence
 
 
 class RunFailed(CallboardError):

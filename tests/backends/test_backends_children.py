@@ -16,8 +16,7 @@ import pytest
 from backends_stage import is_gone, pid_in, until
 
 from callboard.backends import wire
-from callboard.backends.child import WorkerLost
-from callboard.errors import InvalidOutput, Permanent, RateLimited, StepError, Transient
+from callboard.errors import InvalidOutput, Permanent, RateLimited, StepError, Transient, WorkerLost
 
 if TYPE_CHECKING:
     from pathlib import Path

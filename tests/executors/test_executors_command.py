@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from callboard.backends import supervisor
-from callboard.errors import InvalidOutput, Permanent, Transient
+from callboard.errors import InvalidOutput, Permanent, Transient, WorkerLost
 from callboard.executors.command import Command
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ async def test_an_exit_code_is_a_failure_with_its_evidence(desk: Desk, command: 
 
 
 async def test_a_signal_and_a_program_that_is_not_there_are_told(desk: Desk, command: Command) -> None:
-    with pytest.raises(Permanent, match="signal 11"):
+    with pytest.raises(WorkerLost, match="sh was ended by SIGSEGV: it has crashed"):
         await command.carry_out(desk.context(), desk.inputs(command="kill -SEGV $$", shell=True))
     with pytest.raises(Permanent, match="no-such-program: No such file"):
         await command.carry_out(desk.context(), desk.inputs(command=["no-such-program"]))
@@ -249,7 +249,7 @@ async def test_a_stopped_process_is_ended_too(desk: Desk, command: Command) -> N
 async def test_who_kills_the_supervisor_does_not_get_away(desk: Desk, command: Command) -> None:
     file = desk.dir / "pid"
     program = DAEMON.replace('if sys.argv[2] == "wait":', "os.kill(os.getppid(), 9)\nif True:")
-    with pytest.raises(Permanent, match="killed with its supervisor"):
+    with pytest.raises(WorkerLost, match="killed with its supervisor"):
         await command.carry_out(desk.context(), desk.inputs(command=[PYTHON, "-c", program, str(file), "-"]))
     pid = pid_in(file)
     assert pid and await until(lambda: is_gone(pid))

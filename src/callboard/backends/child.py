@@ -13,12 +13,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import callboard.backends as _here
 from callboard.backends import asks, supervisor, wire
-from callboard.errors import CallboardError, Permanent
+from callboard.errors import CallboardError, Permanent, WorkerLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from callboard.ports import Context, Json
 
 _PATIENCE = 2.0  # seconds beyond the grace period after which a supervisor is taken for lost
+_DIED = "the child process died"
 _TAIL = 4_096  # bytes of what a child wrote last, kept as evidence
 _LONGEST_LINE = 4_096  # bytes of a line of its output that are passed on
 _BOOT = (
@@ -37,16 +39,6 @@ _BOOT = (
 
 
 Pipe: TypeAlias = asyncio.ReadTransport | asyncio.WriteTransport
-
-
-class WorkerLost(CallboardError):
-    """The child that carried this attempt is gone. `innocent`: we ended it because of another attempt."""
-
-    worker_lost = True
-
-    def __init__(self, message: str, *, innocent: bool = False, evidence: Json = None) -> None:
-        super().__init__(message)
-        self.innocent, self.evidence = innocent, evidence
 
 
 class Settings(NamedTuple):
@@ -62,10 +54,10 @@ class Settings(NamedTuple):
 class Flight:
     """One call in flight. `ended` is set to its value, its StepError or WorkerLost; to None when it was stopped."""
 
-    __slots__ = ("_how", "asks", "ctx", "ended", "id", "is_stopping")
+    __slots__ = ("_how", "asks", "began", "ctx", "ended", "id", "is_stopping")
 
     def __init__(self, id: int, ctx: Context) -> None:
-        self.id, self.ctx, self.is_stopping = id, ctx, False
+        self.id, self.ctx, self.is_stopping, self.began = id, ctx, False, _boottime()
         self.ended: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.asks: set[asyncio.Task[None]] = set()
         self._how: tuple[Json, Exception | None] | None = None
@@ -103,12 +95,13 @@ class Child:
         self.is_believed = True  # until it talks nonsense
         self.functions: list[str] | None = None  # names, once it has told them
         self._last = 0
+        self._greeted: float | None = None  # when it was ready
         self._waiting: list[bytes] = []
         self._is_flushing = False
         self._wire: asyncio.WriteTransport | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._tail = self.status = b""
-        self._has_ended = False
+        self._has_ended = self._innocent = False
         self._killing: asyncio.TimerHandle | None = None
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self.living = self._loop.create_task(self._live())
@@ -134,11 +127,19 @@ class Child:
         """No more calls; those in flight may end."""
         self.condemned = self.condemned or why
 
-    def kill(self, why: str) -> None:
-        """End it with its whole tree. Its calls end when nothing of it is left."""
+    async def has_offspring(self, flight: Flight) -> bool:
+        """Whether a process lives below it that began after this call did."""
+        if self._process is None or self._greeted is None or self.living.done():
+            return False
+        since = max(flight.began, self._greeted)
+        return bool(await asyncio.to_thread(supervisor.offspring, self._process.pid, since))
+
+    def kill(self, why: str, *, innocent: bool = False) -> None:
+        """End it with its whole tree. Its calls end when nothing of it is left; `innocent`: they did no harm."""
         self.condemn(why)
         if self._killing is None and self._process is not None:
-            self._signal(signal.SIGTERM)
+            self._innocent = innocent
+            self._signal(supervisor.HURRY)
             self._killing = self._loop.call_later(self._settings.grace + _PATIENCE, self._signal, signal.SIGKILL)
 
     async def close(self) -> None:
@@ -242,15 +243,22 @@ class Child:
             self._on_end(self)
 
     def _lose(self) -> None:
-        why = self.condemned or "the child process died"
+        why = self.condemned or _DIED
         self.condemn(why)
-        tail = self._tail.decode(errors="replace").strip()
-        innocent = any(flight.is_stopping for flight in self.flights.values()) or why == "closed"
+        how = supervisor.told(self.status)
+        if self._killing is not None and how.get("signal") == signal.SIGTERM:
+            how = {"closed": True}
+        innocent = self._innocent or any(flight.is_stopping for flight in self.flights.values()) or why == "closed"
+        said = self._tail.decode(errors="replace").strip()
+        evidence = {**how, **({"output": said} if said else {})}
+        if why == _DIED:
+            ended = "closed its line to us, and was ended" if "closed" in how else supervisor.words(how)
+            why = f"its process {ended}"
         for flight in list(self.flights.values()):
             if flight.is_stopping:
                 flight.end(STOPPED)
             else:
-                flight.end(error=WorkerLost(why, innocent=innocent, evidence={"output": tail} if tail else None))
+                flight.end(error=WorkerLost(why, innocent=innocent, evidence=evidence or None))
         self.flights.clear()
 
     def _signal(self, number: int) -> None:
@@ -281,6 +289,7 @@ class Child:
             self._settings.output(line[:_LONGEST_LINE].decode(errors="replace"))
 
     def _on_hello(self, functions: list[str]) -> None:
+        self._greeted = _boottime()
         self.functions = [str(name) for name in functions]
 
     def _on_done(self, id: int, value: Json) -> None:
@@ -372,7 +381,7 @@ class _Wire(asyncio.Protocol):
                 self._child.heard(line)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._child.kill("the child process died")
+        self._child.kill(_DIED)
 
 
 class _Output(asyncio.Protocol):
@@ -381,6 +390,10 @@ class _Output(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._child.wrote(data)
+
+
+def _boottime() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _package() -> str:

@@ -3,24 +3,26 @@
 A call goes to the child with the fewest in flight. A child that dies loses all of its calls, and from outside
 nobody can tell which of them killed it; so each of these attempts is a *suspect*, and the next attempt of a
 suspect gets a child to itself. The guilty one is alone when it kills again; the others are cleared by ending.
-A call that does not stop when asked condemns its child: it gets no more calls, those in flight may end until the
-grace period is over, and what is still there then is lost without being guilty.
+A call that does not stop when asked, or leaves processes behind when it does, condemns its child: it gets no more
+calls, those in flight may end until the grace period is over, and what is still there then is lost without being
+guilty.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from callboard.backends.child import STOPPED, Child, Flight, Settings, WorkerLost
+from callboard.backends.child import STOPPED, Child, Flight, Settings
 from callboard.backends.wire import encode
-from callboard.errors import CallboardError, Permanent, StepError
+from callboard.errors import CallboardError, Permanent, StepError, WorkerLost
 from callboard.ports import Done
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
     from callboard.ports import Context, Handler, Json, Work
 
@@ -31,6 +33,7 @@ _MOST_SUSPECTS = 10_000
 _OF_A_SCRIPT = re.compile(r"(?!function\.)[\w.]+:.+@[0-9a-f]+")
 
 Name = tuple[int, int, int]  # run, node, number
+T = TypeVar("T")
 
 
 class Children:
@@ -122,6 +125,13 @@ class Children:
         """The value of a call, when it has ended; a value that came in spite of a cancellation is kept."""
         flight = _begun(child, ctx, inputs)
         try:
+            return await self._landed(name, child, flight)
+        finally:
+            if child.condemned and not child.flights:
+                child.kill(child.condemned)
+
+    async def _landed(self, name: Name, child: Child, flight: Flight) -> Json:
+        try:
             value = await flight.ended
         except asyncio.CancelledError as cancelled:
             value = await self._stopped(child, flight)
@@ -144,7 +154,7 @@ class Children:
         loop = asyncio.get_running_loop()
         timers = [
             loop.call_later(_HEED, self._condemn, child),
-            loop.call_later(self._settings.grace, child.kill, "a call in it did not stop"),
+            loop.call_later(self._settings.grace, lambda: child.kill("a call in it did not stop", innocent=True)),
         ]
         while not flight.ended.done():
             try:
@@ -153,7 +163,23 @@ class Children:
                 continue  # it is being stopped already
         for timer in timers:
             timer.cancel()
+        await self._cleared(child, flight)
         return STOPPED if flight.ended.exception() is not None else flight.ended.result()
+
+    async def _cleared(self, child: Child, flight: Flight) -> None:
+        """Wait until nothing lives any more that a call may have left behind. Nobody can tell whose a process is, so
+        the child ends with all of them."""
+        if not await _whole(child.has_offspring(flight)):
+            return
+        self._condemn(child, "a call in it left processes behind")
+        if child.flights:
+            loop = asyncio.get_running_loop()
+            loop.call_later(
+                self._settings.grace, lambda: child.kill("a call in it left processes behind", innocent=True)
+            )
+        else:
+            child.kill("a call in it left processes behind")
+        await _whole(_ends(child))
 
     def _suspect(self, name: Name, lost: WorkerLost) -> None:
         if not lost.innocent:
@@ -206,9 +232,9 @@ class Children:
         self._children.append(child)
         return child
 
-    def _condemn(self, child: Child) -> None:
+    def _condemn(self, child: Child, why: str = "a call in it did not stop") -> None:
         """Take it out of service; another one takes its place."""
-        child.condemn("a call in it did not stop")
+        child.condemn(why)
         self._retire(child)
 
     def _ended(self, child: Child) -> None:
@@ -229,6 +255,19 @@ def _begun(child: Child, ctx: Context, inputs: Mapping[str, Json]) -> Flight:
         return child.fly(ctx, inputs)
     except ValueError as error:
         raise Permanent(f"its inputs are not JSON: {error}") from error
+
+
+async def _whole(work: Coroutine[Any, Any, T]) -> T:
+    """Await something to its end although we are cancelled again and again: we are stopping already."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+    return task.result()
+
+
+async def _ends(child: Child) -> None:
+    await asyncio.wait([child.living])
 
 
 def _step(error: CallboardError) -> StepError:

@@ -3,7 +3,9 @@
 Run as a program of its own, `python -I -S supervisor.py … -- argv`, between us and what we start. It is the
 *subreaper* of its descendants: a daemon that forked twice and called `setsid` comes back to it as a child, so a
 walk over /proc from here finds everybody. When the engine dies, even by SIGKILL, the kernel tells the supervisor
-(parent-death signal), and it ends the tree: politely, and after the grace period by force.
+(parent-death signal), and it ends the tree: politely, and after the grace period by force. SIGTERM asks it for the
+same; SIGINT for the same in a hurry, from whoever has been patient with the tree already. When memory runs out, the
+kernel takes a tree before it takes an engine.
 
 Roads that failed: killing the process group misses whoever left it; a parent-death signal on the process alone
 misses its children; `preexec_fn` is not safe in a process with threads; waiting for the grace period in the
@@ -21,13 +23,18 @@ import secrets
 import signal
 import sys
 import time
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 GRACE = 5.0  # seconds between the polite signal and the hard one
 NICE = 10
+HURRY = signal.SIGINT  # to a supervisor: end the tree, and be soon done with politeness
 MARK = "CALLBOARD_TREE"  # environment variable all processes of a tree inherit
 _AFTERLIFE = 1.0  # seconds that what a process leaves behind has to end politely
 _PDEATHSIG, _SUBREAPER = 1, 36  # prctl
+_TAKEN_FIRST = 500  # of 1000, for the kernel when memory has run out
 _TOLD = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
@@ -62,6 +69,48 @@ def sweep(marked: str) -> int:
     return found
 
 
+def offspring(pid: int, since: float) -> list[int]:
+    """Living processes below this one that began after `since` (as `CLOCK_BOOTTIME` counts)."""
+    return [one for one in _descendants(pid) if (began := _began(one)) is not None and began >= since]
+
+
+def told(status: bytes) -> dict[str, Any]:
+    """What a supervisor has written to `status`; empty when it was killed before it could."""
+    try:
+        how = json.loads(status or b"{}")
+    except ValueError:
+        return {}
+    return how if isinstance(how, dict) else {}
+
+
+def words(how: Mapping[str, Any]) -> str:
+    """How a process ended, of which nobody wanted that: the rest of a sentence."""
+    if "cannot" in how:
+        return f"could not be started: {how['cannot']}"
+    if "exit" in how:
+        return f"left with exit code {how['exit']} and without an answer"
+    if "signal" not in how:
+        return "was killed with its supervisor"
+    number = how["signal"]
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    return f"was ended by {name}{_HINTS.get(number, '')}"
+
+
+_HINTS = {
+    signal.SIGSEGV: ": it has crashed",
+    signal.SIGBUS: ": it has crashed",
+    signal.SIGILL: ": it has crashed",
+    signal.SIGFPE: ": it has crashed",
+    signal.SIGABRT: ": it gave up",
+    signal.SIGKILL: ": by somebody, or because memory had run out",
+    signal.SIGXCPU: ": it had used up its processor time",
+    signal.SIGXFSZ: ": it wrote a file that was too large",
+}
+
+
 # ── the program ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -93,6 +142,8 @@ def _become(command: list[str], failed: int) -> NoReturn:
     try:
         os.setpgid(0, 0)
         _prctl(_PDEATHSIG, signal.SIGKILL)
+        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+            file.write(str(_TAKEN_FIRST))
         for number in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _TOLD)
@@ -128,7 +179,7 @@ def _watch(child: int, grace: float) -> dict[str, int]:
         told = signal.sigwait(_TOLD)
         _reap(child, ended)
         if told != signal.SIGCHLD:
-            _end(child, ended, grace)
+            _end(child, ended, grace if told != HURRY else min(grace, _AFTERLIFE))
     _end(child, ended, min(grace, _AFTERLIFE))
     return ended
 
@@ -137,7 +188,7 @@ def _end(child: int, ended: dict[str, int], grace: float) -> None:
     """End every descendant: SIGTERM, and SIGKILL to whoever is still there after `grace` seconds."""
     until = time.monotonic() + grace
     asked: set[int] = set()
-    while living := _descendants():
+    while living := _descendants(os.getpid()):
         force = time.monotonic() >= until
         for pid in living:
             if force or pid not in asked:
@@ -165,14 +216,14 @@ def _signal(pid: int, number: int) -> None:
         os.kill(pid, signal.SIGCONT)  # a stopped process does not hear SIGTERM
 
 
-def _descendants() -> list[int]:
-    """All living processes below this one; the dead that wait to be reaped do not count."""
+def _descendants(of: int) -> list[int]:
+    """All living processes below one; the dead that wait to be reaped do not count."""
     children: dict[int, list[int]] = {}
     for pid in _pids():
         if (parent := _parent(pid)) is not None:
             children.setdefault(parent, []).append(pid)
     found: list[int] = []
-    below = list(children.get(os.getpid(), ()))
+    below = list(children.get(of, ()))
     while below:
         pid = below.pop()
         found.append(pid)
@@ -182,13 +233,26 @@ def _descendants() -> list[int]:
 
 def _parent(pid: int) -> int | None:
     """The parent of a living process; None for a zombie and for what is gone."""
+    fields = _stat(pid)
+    if fields is None or (fields[0] in (b"Z", b"X") and int(fields[17]) < 2):  # others may outlive its main thread
+        return None
+    return int(fields[1])
+
+
+def _began(pid: int) -> float | None:
+    """When a process began, in seconds since boot and rounded up; None when it is gone."""
+    fields = _stat(pid)
+    return None if fields is None else (int(fields[19]) + 1) / os.sysconf("SC_CLK_TCK")
+
+
+def _stat(pid: int) -> list[bytes] | None:
+    """What the kernel says of a process, from its state on."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
-        state, parent, threads = fields[0], int(fields[1]), int(fields[17])
-    except (OSError, ValueError, IndexError):
+    except OSError:
         return None
-    return None if state in (b"Z", b"X") and threads < 2 else parent  # its main thread may be gone before others
+    return fields if len(fields) > 19 else None
 
 
 def _pids() -> list[int]:

@@ -173,7 +173,12 @@ def lease_lost(work: Step, fact: f.LeaseLost) -> bool:
     elif row.task.effect == "once":
         work.hold(row, "decision")
     elif row.losses >= MOST_LOSSES:
-        end(work, row, FAILED, "poison")
+        end(
+            work,
+            row,
+            FAILED,
+            f"poison: {MOST_LOSSES} attempts in a row were lost, the last: {fact.why}" if fact.why else "poison",
+        )
     else:
         work.move(row, QUEUED)
     return True

@@ -98,6 +98,8 @@ class LeaseLost(NamedTuple):
     number: int
     attempt: int
     by: str = "worker"
+    why: str = ""  # how the worker ended, as far as anybody knows
+    error: Any = None  # evidence, JSON
 
 
 class Halted(NamedTuple):

@@ -261,8 +261,10 @@ def _done(at: AtWork, done: Done, notices: tuple[Notice, ...]) -> Fact:
 def failure(at: AtWork, error: BaseException) -> Fact:
     """The fact behind an error of a backend or an executor."""
     name = at.node, at.number, at.attempt
-    if getattr(error, "worker_lost", False):  # one that was ended because of another attempt has done nothing wrong
-        return Halted(*name) if getattr(error, "innocent", False) else LeaseLost(*name)
+    if getattr(error, "worker_lost", False):
+        if getattr(error, "innocent", False):  # it was ended because of another attempt
+            return Halted(*name)
+        return LeaseLost(*name, "worker", _clean(str(error)).strip(), _json(getattr(error, "evidence", None)))
     match error:
         case BudgetRefused():
             return Refused(*name, _why(error))

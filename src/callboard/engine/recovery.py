@@ -138,8 +138,8 @@ def left_behind(run: Run, held: Held, inside: Callable[[Task], bool]) -> list[Fa
     for node in run.nodes:
         if node.at_work:
             if not _is(held.works.get(node.id), node.number, node.attempt):
-                by = "worker" if inside(node.task) else "engine"
-                lost.append(LeaseLost(node.id, node.number, node.attempt, by))
+                how = ("worker", "the process it ran in died with its engine") if inside(node.task) else ("engine",)
+                lost.append(LeaseLost(node.id, node.number, node.attempt, *how))
         elif node.mapped is not None and node.mapped.asked:
             if not _is(held.lists.get(node.id), node.number, node.mapped.page):
                 lost.append(ListStopped(node.id, node.number))

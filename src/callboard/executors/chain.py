@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from callboard.errors import Permanent
+from callboard.errors import Permanent, WorkerLost
 from callboard.executors.failures import step_error
 from callboard.executors.flow import incoming, value_of
 from callboard.executors.values import outcome, text_of
@@ -50,6 +50,8 @@ def perform(executors: Mapping[str, Executor]) -> Handler:
                 raise
             raise Permanent("it cancelled itself, which is not an answer") from error
         except (Exception, SystemExit) as error:
+            if isinstance(error, WorkerLost) and work.executor != "function":
+                raise
             raise step_error(error, of_user=work.executor == "function") from error
 
     return handle

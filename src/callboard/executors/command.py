@@ -4,6 +4,9 @@ Rule: values fill whole arguments, and no text of a stranger is ever read by a s
 `shell: true`, and then its line is fixed: it takes no templates, values reach it as environment variables. The
 environment is empty but for an allow-list, what the step names and the idempotency key; standard input is the
 pipe's text, standard output the value.
+
+A program that ends in its own words, with an exit code, has failed. One that was ended by a signal has not: it crashed,
+or somebody killed it or its supervisor. Then it is *lost*, begun again, and set aside when that happens three times.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from callboard.errors import InvalidOutput, NotJson, Permanent, Transient
+from callboard.errors import InvalidOutput, NotJson, Permanent, Transient, WorkerLost
 from callboard.executors.flow import field
 from callboard.executors.process import Finished, Supervise, run
 from callboard.executors.values import decode, text_of
@@ -62,7 +65,7 @@ class Command:
         except OSError as error:
             where = f" ({error.filename})" if error.filename else ""
             raise Permanent(f"{command[0]} cannot be started: {error.strerror}{where}") from error
-        _check(command, finished, inputs)
+        _check(command, finished, inputs, self._supervise)
         return _value(finished, inputs)
 
     def _environment(self, ctx: Context, inputs: Mapping[str, Json]) -> dict[str, str]:
@@ -115,8 +118,8 @@ def _shell() -> str:
     return shutil.which("sh", path="/bin:/usr/bin") or "sh"
 
 
-def _check(command: list[str], finished: Finished, inputs: Mapping[str, Json]) -> None:
-    """Raises the StepError that fits how the process ended, if it did not end well."""
+def _check(command: list[str], finished: Finished, inputs: Mapping[str, Json], supervise: Supervise) -> None:
+    """Raises what fits how the process ended, if it did not end well: a StepError, or WorkerLost."""
     evidence = {"exit": finished.exit, "signal": finished.signal, "stderr": finished.tail}
     program = os.path.basename(command[0])
     if finished.overflown:
@@ -126,8 +129,8 @@ def _check(command: list[str], finished: Finished, inputs: Mapping[str, Json]) -
     if finished.exit == 0:
         return
     if finished.exit is None:
-        what = f"was ended by signal {finished.signal}" if finished.signal else "was killed with its supervisor"
-        raise Permanent(f"{program} {what}", evidence=evidence)
+        how = supervise.words({"signal": finished.signal} if finished.signal else {})
+        raise WorkerLost(f"{program} {how}{_last_line(finished.tail)}", evidence=evidence)
     kind = Transient if finished.exit in field(inputs, "transient_codes", []) else Permanent
     raise kind(f"{program} ended with exit code {finished.exit}{_last_line(finished.tail)}", evidence=evidence)
 
