@@ -12,6 +12,7 @@ import gc
 import importlib.util
 import os
 import sys
+import time
 import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -47,7 +48,8 @@ def main(argv: Sequence[str]) -> NoReturn:
     carrier = Carried(root or None, faults)
     gc.collect()
     gc.freeze()
-    Inside(read, write, carrier).serve(wire.pack("hello", REGISTRY.names()))
+    ready = time.clock_gettime(time.CLOCK_BOOTTIME)  # what begins below us from now on, a call has begun
+    Inside(read, write, carrier).serve(wire.pack("hello", REGISTRY.names(), ready))
 
 
 class Carried:

@@ -288,8 +288,8 @@ class Child:
         for line in data.splitlines()[:50]:
             self._settings.output(line[:_LONGEST_LINE].decode(errors="replace"))
 
-    def _on_hello(self, functions: list[str]) -> None:
-        self._greeted = _boottime()
+    def _on_hello(self, functions: list[str], ready: float) -> None:
+        self._greeted = float(ready)
         self.functions = [str(name) for name in functions]
 
     def _on_done(self, id: int, value: Json) -> None:

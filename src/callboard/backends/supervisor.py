@@ -58,8 +58,20 @@ def mark() -> str:
 
 
 def sweep(marked: str) -> int:
-    """Kill what still carries this mark, for the case that somebody killed the supervisor; how many there were."""
+    """Kill what still carries this mark, for the case that somebody killed the supervisor; how many there were.
+
+    One look may miss a process that is another one by now, two in a row hardly.
+    """
     needle = f"{MARK}={marked}".encode()
+    found = empty = 0
+    while empty < 2:
+        killed = _sweep_once(needle)
+        empty = 0 if killed else empty + 1
+        found += killed
+    return found
+
+
+def _sweep_once(needle: bytes) -> int:
     found = 0
     for pid in _pids():
         with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
@@ -185,29 +197,34 @@ def _watch(child: int, grace: float) -> dict[str, int]:
 
 
 def _end(child: int, ended: dict[str, int], grace: float) -> None:
-    """End every descendant: SIGTERM, and SIGKILL to whoever is still there after `grace` seconds."""
+    """End every descendant: SIGTERM, and SIGKILL to whoever is still there after `grace` seconds.
+
+    The walk over /proc says whom to signal, and may miss one who forks and exits meanwhile. That nobody is left says
+    only the kernel: whose parent has died is our own child.
+    """
     until = time.monotonic() + grace
     asked: set[int] = set()
-    while living := _descendants(os.getpid()):
+    while _reap(child, ended):
         force = time.monotonic() >= until
-        for pid in living:
+        for pid in _descendants(os.getpid()):
             if force or pid not in asked:
                 _signal(pid, signal.SIGKILL if force else signal.SIGTERM)
                 asked.add(pid)
         signal.sigtimedwait({signal.SIGCHLD}, 0.005 if force else 0.02)
-        _reap(child, ended)
-    _reap(child, ended)
 
 
-def _reap(child: int, ended: dict[str, int]) -> None:
-    with contextlib.suppress(ChildProcessError):
+def _reap(child: int, ended: dict[str, int]) -> bool:
+    """Take leave of the dead; whether anybody is left."""
+    try:
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
-                return
+                return True
             if pid == child:
                 signalled = os.WIFSIGNALED(status)
                 ended["signal" if signalled else "exit"] = os.WTERMSIG(status) if signalled else os.WEXITSTATUS(status)
+    except ChildProcessError:
+        return False
 
 
 def _signal(pid: int, number: int) -> None:

@@ -1,7 +1,7 @@
 """How an engine and a child speak: one strict JSON array per line, an operation first.
 
 To the child: `work` id attempt key inputs secrets limits · `cancel` id · `answer` ask ok value.
-From it: `hello` names faults · `done` id value · `failed` id error · `stopped` id · `log` id text level ·
+From it: `hello` names ready · `done` id value · `failed` id error · `stopped` id · `log` id text level ·
 `publish` id key value · `save` id write params · `progress` id done of note · `ask` id ask what arguments.
 
 The child carries user code, so its side of the wire is not believed: a line that is too long, no JSON or nonsense

@@ -16,4 +16,9 @@ PROOFS: tuple[Proof, ...] = (
         "io-errors", "the n-th I/O error, for every n", "io:prove_io_errors", "workloads",
         gate=2, nightly=8, promise=(1, 3, 4),
     ),
+    # T11
+    Proof(
+        "hung", "steps that hang in every way: a time limit ends all of them", "hung:prove_hung", "steps",
+        gate=16, nightly=160, promise=(8,),
+    ),
 )  # fmt: skip
