@@ -6,6 +6,11 @@ from __future__ import annotations
 from callboard.battery.proof import Proof
 
 PROOFS: tuple[Proof, ...] = (
+    # T2
+    Proof(
+        "points", "every named crash point, in every kind of run", "points:prove_points", "kills",
+        gate=880, nightly=20_000, promise=(1, 2, 15),
+    ),
     # T3
     Proof(
         "power", "power cuts: what was acknowledged is on the disk", "power:prove_power", "images",

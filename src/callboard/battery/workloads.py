@@ -161,12 +161,12 @@ def documents(folder: Path, workload: Workload) -> dict[str, bytes]:
 
 
 def _in_instance(path: Path) -> str:
-    """`…/productions/cards/cards_00001/book/x.md` is `cards/book/x.md`."""
+    """`…/productions/cards/cards_00001/book/document_00001_x.md` is `cards/book/document_N_x.md`."""
     parts = path.parts
     if "productions" not in parts:
         return path.as_posix()
-    name, _, *rest = parts[parts.index("productions") + 1 :]
-    return "/".join((name, *rest))
+    name, instance, *rest = parts[parts.index("productions") + 1 :]
+    return "/".join((name, *rest)).replace(f"_{instance.rpartition('_')[2]}_", "_N_")
 
 
 # ── the shows ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -244,22 +244,22 @@ def sync(directory: int) -> None:
 
 
 def move_directory(directory: int, old: str, target: int, new: str) -> None:
-    """Rename a directory to a name that is free. Raises Conflict, NotFound."""
-    try:
-        os.mkdir(
-            _single(new), dir_fd=target
-        )  # takes the name; a rename replaces an empty directory, and does so at once
-    except FileExistsError as error:
-        raise Conflict(f"{new!r} exists already") from error
+    """Rename a directory to a name that is free. Raises Conflict, NotFound.
+
+    Who takes it just now loses an empty directory at most. Taking it with `mkdir` first was tried: one who was killed
+    then had taken it for ever.
+    """
+    if _stands(target, _single(new)):
+        raise Conflict(f"{new!r} exists already")
     point("folder.move")
     try:
         os.rename(_single(old), new, src_dir_fd=directory, dst_dir_fd=target)
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no directory {old!r}") from error
     except OSError as error:
-        with suppress(OSError):  # no longer empty: then it is no longer ours
-            os.rmdir(new, dir_fd=target)
-        if isinstance(error, FileNotFoundError):
-            raise NotFound(f"there is no directory {old!r}") from error
-        raise
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        raise Conflict(f"{new!r} exists already") from error
     point("folder.moved")
     sync(directory)
     sync(target)

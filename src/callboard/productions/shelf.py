@@ -205,6 +205,10 @@ class Shelf:
         """Every instance, by number. Clears away what killed writers left behind, when it is older than an hour."""
         with folder.opened(self.root, self.settings) as settings:
             _clear(settings, folder.entries(settings), now)
+            inner = [name for name in folder.directories(settings) if not name.startswith(TRASH)]
+        for name in inner:
+            with folder.opened(self.root, self.settings, name) as records:
+                _clear(records, folder.entries(records), now)
         return [self.see(number, name, now) for number, name in sorted(self.instances().items())]
 
     def see(self, number: int, name: str, now: float) -> Seen:

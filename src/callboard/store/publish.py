@@ -95,6 +95,7 @@ def _put_beside(parent: int, name: str, hash: str, read: Callable[[str], bytes])
             if _put(parent, place, hash, seen, read):
                 return
         elif seen.hash == hash:
+            _clear(parent, _temporary(place, hash))
             whole.sync(parent)
             return
         else:

@@ -2,8 +2,8 @@
 
 The bytes go into a file that has no name (`O_TMPFILE`), which the kernel takes away with whoever wrote it; a link
 gives it its name, and a link never replaces anything. Only to replace a file, and where a file system has no such
-files, are the bytes written beside their place and renamed. Always writing beside was tried first: the names have
-to be random, because several processes may write the same content, and each kill left one that nobody cleared.
+files, are the bytes written beside their place and renamed. Those names have to be random, because several processes
+may write the same content; so a writer locks his file, and the next one of that name clears what nobody has locked.
 
 A sync that has failed is not asked again: the kernel calls the pages clean that it could not write, and the next
 sync says yes to them. Bytes are written into a new file then, and a directory whose sync has failed is remembered
@@ -13,6 +13,7 @@ as `doubtful`, so that whoever finds his file in it puts it there anew.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from contextlib import suppress
 from secrets import token_hex
@@ -138,18 +139,54 @@ def _create_beside(place: int, name: str, data: bytes, synced: bool) -> bool:
 
 
 def _rename(place: int, name: str, data: bytes, synced: bool) -> None:
-    temporary = f".{name[:16]}.{token_hex(8)}"
-    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=place)
+    _clear(place, name)
+    temporary, file = _beside(place, name)
     try:
         with os.fdopen(file, "wb"):
             point("whole.beside")
             _fill(file, data, synced)
-        point("whole.rename")
-        os.replace(temporary, name, src_dir_fd=place, dst_dir_fd=place)
-        point("whole.renamed")
+            point("whole.rename")
+            os.replace(temporary, name, src_dir_fd=place, dst_dir_fd=place)
+            point("whole.renamed")
     except BaseException:
         os.unlink(temporary, dir_fd=place)
         raise
+
+
+def _beside(place: int, name: str) -> tuple[str, int]:
+    """A new file beside a name, locked as long as it is open: that its writer lives."""
+    while True:
+        temporary = f"{_prefix(name)}{token_hex(8)}"
+        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=place)
+        if _lock(file) and os.fstat(file).st_nlink:
+            return temporary, file
+        os.close(file)  # somebody was quicker, and took it for a dead writer's
+
+
+def _clear(place: int, name: str) -> None:
+    """Remove what writers of this name have left beside it who were killed."""
+    for left in os.listdir(place):
+        if left.startswith(_prefix(name)):
+            with suppress(FileNotFoundError):
+                file = os.open(left, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place)
+                try:
+                    if _lock(file):
+                        point("whole.clear")
+                        os.unlink(left, dir_fd=place)
+                finally:
+                    os.close(file)
+
+
+def _prefix(name: str) -> str:
+    return f".{name[:16]}."
+
+
+def _lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _fill(file: int, data: bytes, synced: bool) -> None:

@@ -301,8 +301,11 @@ class Database:
         self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
 
     def _backup_before_upgrade(self, version: int) -> None:
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        self._backup(self.path.parent / "backups" / f"{self.path.stem}-schema{version}-{stamp}.db")
+        stamp, backups = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), self.path.parent / "backups"
+        for left in backups.glob(f".{self.path.stem}-schema{version}-*.db.tmp*"):
+            point("file.clear")
+            left.unlink(missing_ok=True)  # by one who was killed: we have the lock
+        self._backup(backups / f"{self.path.stem}-schema{version}-{stamp}.db")
 
     def _backup(self, to: Path) -> None:
         files.make_way(to.parent, 0o700)

@@ -57,6 +57,16 @@ def images(log: Log, cuts: Iterable[int], *, seed: object) -> Iterator[Image]:
         yield Image(cut, name, surface.image(random, chance))
 
 
+def kills(log: Log, cuts: Iterable[int]) -> Iterator[Image]:
+    """What is there when every process dies behind so many operations, for each cut, in their order: all of them."""
+    surface, done = _Surface(log.folders), 0
+    for cut in sorted(cuts):
+        for op in log.ops[done:cut]:
+            surface.take(op)
+        done = cut
+        yield Image(cut, "killed", surface.image(Random(0), 1.0))
+
+
 def whole(log: Log) -> Tree:
     """What lies there when nothing is lost. Equal to the directory itself, or the log has missed something."""
     return _played(log, len(log.ops)).image(Random(0), 1.0)
