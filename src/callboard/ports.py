@@ -256,7 +256,10 @@ class Store(Protocol):
     ) -> Sequence[tuple[int, int, float, str, str]]: ...
 
     def totals(self, run: int) -> Mapping[str, Any]:
-        """{"calls", "cached", "input_tokens", "output_tokens", "cost"} of a run."""
+        """{"calls", "cached", "input_tokens", "output_tokens", "cost", "unpriced"} of a run.
+
+        `cost` is the sum of what is known, `unpriced` how many calls have been paid at a price nobody knows.
+        """
         ...
 
     def version(self) -> int:

@@ -28,7 +28,8 @@ def test_times_and_money_have_one_form() -> None:
     assert iso(0.25) == "1970-01-01T00:00:00.250Z" and iso(None) is None
     assert usd(1_234_567_890) == 1.234568 and usd(None) is None
     dollars = [money(one) for one in (None, 0.0, 9e-6, 0.0123, 12.5)]
-    assert dollars == ["-", "$0.00", "under $0.0001", "$0.0123", "$12.50"]
+    assert dollars == ["price unknown", "$0.00", "under $0.0001", "$0.0123", "$12.50"]
+    assert [money(None, 2), money(0.0123, 2)] == ["price unknown", "at least $0.0123"]
     assert [count(n, "item") for n in (0, 1, 1200)] == ["0 items", "1 item", "1,200 items"]
     assert [span(n) for n in (0.4, 61, 3723)] == ["0:00", "1:01", "1:02:03"]
 

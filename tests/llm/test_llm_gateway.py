@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from llm_provider import DONE, USAGE, WHOLE, answer, completion, provider, sse, stream
 
-from callboard.errors import InvalidOutput, Permanent, RateLimited
+from callboard.errors import InvalidFile, InvalidOutput, NotFound, Permanent, RateLimited
 from callboard.llm.gateway import Gateway
 from callboard.llm.limits import Limit, Limiter
 from callboard.llm.offline import OfflineModel
 from callboard.llm.openai import connect
-from callboard.llm.prices import LISTED, cost, price_of
+from callboard.llm.prices import LISTED, cost, price_of, read
 from callboard.llm.providers import Provider, Route
 from callboard.ports import Attachment, Message, Request, Usage
 from callboard.testing.clock import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 KEYS = {"OPENAI_API_KEY": "sk-o", "GEMINI_API_KEY": "g-1", "ANTHROPIC_API_KEY": "a-1", "ACME_KEY": "acme-key-1"}
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
@@ -448,6 +449,35 @@ def test_a_release_has_the_price_of_its_model() -> None:
     assert price_of("gemini-2.0-flash-001", {}) == LISTED["gemini-2.0-flash"]
     assert price_of("gpt-4o-mini-audio", {}) is None
     assert price_of("gpt-4o", {"gpt-4o": (1, 2)}) == (1, 2)
+
+
+def test_a_user_may_say_what_things_cost(tmp_path: Path) -> None:
+    file = tmp_path / "prices.json"
+    file.write_text('{"gpt-5": {"input": 1.5, "output": 10}, "acme:m": {"input": 0.0001, "output": 0}}')
+    assert read(file) == {"gpt-5": (1_500, 10_000), "acme:m": (1, 0)}
+    assert gateway(prices=read(file)).price("gpt-5") == (1_500, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("{", "not JSON"),
+        ("[]", "object of models"),
+        ('{"m": 3}', "'m' is not input and output"),
+        ('{"m": {"input": 3}}', "'m' is not input and output"),
+        ('{"m": {"input": "3", "output": 1}}', "no sum of dollars: '3'"),
+        ('{"m": {"input": -1, "output": 1}}', "no sum of dollars"),
+        ('{"m": {"input": true, "output": 1}}', "no sum of dollars"),
+    ],
+)
+def test_prices_that_cannot_be_read_are_a_fault_of_their_file(tmp_path: Path, text: str, part: str) -> None:
+    file = tmp_path / "prices.json"
+    file.write_text(text)
+    with pytest.raises(InvalidFile, match=part) as caught:
+        read(file)
+    assert caught.value.file == str(file) and "input" in caught.value.fix
+    with pytest.raises(NotFound, match="CALLBOARD_PRICES"):
+        read(tmp_path / "gone.json")
 
 
 def test_a_cost_is_an_exact_sum_of_whole_nano_dollars() -> None:

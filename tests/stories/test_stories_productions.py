@@ -16,7 +16,7 @@ from stories_provider import serving
 
 from callboard import ProductionManager, create_production, load_production, run_in_production
 from callboard.cli.aitask import aitask
-from callboard.cli.main import guarded
+from callboard.cli.main import cli, guarded
 from callboard.errors import InvalidFile
 
 HOME = Path("project-home/productions/profiles")
@@ -31,12 +31,11 @@ class Said(NamedTuple):
 
 @pytest.fixture
 def shell(capsys: pytest.CaptureFixture[str]):
-    """Runs a line as the seed writes it, `aitask …`."""
+    """Runs a line as the seed writes it, `aitask …`, or one of ours."""
 
     def run(line: str) -> Said:
         name, *words = shlex.split(line)
-        assert name == "aitask"
-        code = guarded(aitask, words)
+        code = guarded({"aitask": aitask, "callboard": cli}[name], words)
         return Said(code, *capsys.readouterr())
 
     return run
@@ -210,3 +209,24 @@ def test_a_20_a_file_flows_through_the_functions_and_is_written(shell) -> None:
     assert said.code == 0
     assert said.out == '{"play": "Hamlet",\n "acts": 5}\n'
     assert json.loads(Path("out/answer.json").read_text()) == {"play": "Hamlet", "acts": 5}
+
+
+# ── money ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_unknown_price_is_shown_as_unknown_until_the_user_says_one(
+    shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("CALLBOARD_MODEL")
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    for name in ("known", "new"):
+        Path(f"{name}.ai").write_text(f"pipe:\n  - {{type: llm, model: 'openai:gpt-{name}', tmpl: '{{{{input}}}}'}}\n")
+    Path("prices.json").write_text('{"openai:gpt-known": {"input": 1000, "output": 1000}}')
+    monkeypatch.setenv("CALLBOARD_PRICES", "prices.json")
+    with serving("an answer") as provider:
+        monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
+        assert "price unknown" in shell("callboard run new.ai words").err
+        assert "· $0.0" in shell("callboard run known.ai words").err
+    rows = json.loads(shell("callboard ls --json").out)
+    assert [(row["unpriced"], row["cost"] is None) for row in rows] == [(0, False), (1, True)]
+    assert "price unknown" in shell("callboard ls").out

@@ -32,7 +32,8 @@ class Settings(NamedTuple):
     """`model` overrides the model of every step; `offline_*` belong to the offline model.
 
     `base_url` is the user's own server, `openai_url` another address of OpenAI's; `keys` are values by name, `shown`
-    what templates may read as `env`, `granted` what commands may ask for as `secrets`.
+    what templates may read as `env`, `granted` what commands may ask for as `secrets`; `prices` is the
+    path of a file of the user's own prices.
     """
 
     project: str | None = None
@@ -45,6 +46,7 @@ class Settings(NamedTuple):
     shown: Mapping[str, str] = {}
     debug: bool = False
     granted: Mapping[str, str] = {}
+    prices: str | None = None
 
     @property
     def secrets(self) -> Mapping[str, str]:
@@ -66,6 +68,7 @@ def from_environment(environ: Mapping[str, str], *, project: str | None = None, 
         granted={
             name.removeprefix(SECRET): value for name, value in environ.items() if name.startswith(SECRET) and value
         },
+        prices=environ.get("CALLBOARD_PRICES") or None,
         debug=bool(environ.get("CALLBOARD_DEBUG")),
     )
 

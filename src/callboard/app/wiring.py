@@ -127,6 +127,7 @@ class House:
             override=settings.model or "",
             server=_server(settings),
             providers=_providers(settings),
+            prices=load("llm.prices", "read")(Path(settings.prices)) if settings.prices else None,
         )
 
     async def hang_up(self) -> None:

@@ -126,7 +126,7 @@ def _summary(run: Run, shown: dict[str, Any], left: Left, code: int, progress: P
     """How it was left, what failed, what was written, and the draft somebody has to look at."""
     word = _WORDS.get(code, "") or waits(left.because) or shown["status"]
     totals = shown["totals"]
-    figures = [count(totals["calls"], "model call"), money(shown["cost"]), span(progress.passed)]
+    figures = [count(totals["calls"], "model call"), money(shown["cost"], shown["unpriced"]), span(progress.passed)]
     if progress.cached:
         figures.insert(1, f"{progress.cached} from the cache")
     failed = [(run.name_of(row.id), row.reason) for row in run.nodes if row.status is FAILED and row.mapped is None]

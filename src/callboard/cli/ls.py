@@ -50,7 +50,7 @@ def _table(found: list[dict[str, Any]]) -> str:
         "name": [run["name"] for run in found],
         "begun (UTC)": [clock(run["created"]) for run in found],
         "calls": [run["calls"] for run in found],
-        "cost": [money(run["cost"]) for run in found],
+        "cost": [money(run["cost"], run["unpriced"]) for run in found],
         "in": ["" if run["dir"] == os.getcwd() else from_here(run["dir"]) for run in found],
     }
     shown = {name: cells for name, cells in columns.items() if name not in ("reason", "in") or any(cells)}

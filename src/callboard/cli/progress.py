@@ -116,8 +116,9 @@ class Progress:
             parts.append(f"{failed} failed")
         if self.cached:
             parts.append(f"{self.cached} cached")
-        cost = self._house.store.totals(self._number)["cost"]
-        parts += [money((cost or 0) / 1e9), span(self.passed)]
+        totals = self._house.store.totals(self._number)
+        known = totals["cost"] / 1e9 if totals["cost"] or not totals["unpriced"] else None
+        parts += [money(known, totals["unpriced"]), span(self.passed)]
         if (ours := done - self._before) > 0 and done < all:
             parts.append(f"about {span(self.passed / ours * (all - done))} left")
         return " · ".join(parts) + (f" · {self._now}" if self._now else "")

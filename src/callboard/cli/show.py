@@ -56,7 +56,7 @@ def _text(run: dict[str, Any]) -> str:
         f"{_status(run)}, begun {clock(run['created'])} UTC"
         + (f", ended {clock(run['ended'])}" if run["ended"] else ""),
         f"{count(totals['calls'], 'model call')}, {totals['input_tokens']:,} tokens in, {totals['output_tokens']:,} "
-        f"out, {money(run['cost'])}",
+        f"out, {money(run['cost'], run['unpriced'])}",
         "",
         table(("task", "status", "items", "reason"), [_row(task) for task in run["tasks"]], status=1),
     ]

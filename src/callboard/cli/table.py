@@ -105,10 +105,12 @@ def cut(text: str, wide: int) -> str:
 # ── figures ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def money(dollars: float | None) -> str:
-    """`$0.0123`, `under $0.0001`; a dash when nothing is known."""
+def money(dollars: float | None, unpriced: int = 0) -> str:
+    """`$0.0123`, `under $0.0001`; `price unknown`, or `at least $0.0123` when the price of some calls is."""
     if dollars is None:
-        return "-"
+        return "price unknown"
+    if unpriced:
+        return f"at least {money(dollars)}"
     if 0 < dollars < 0.0001:
         return "under $0.0001"
     return f"${dollars:.2f}" if dollars >= 1 or not dollars else f"${dollars:.4f}"

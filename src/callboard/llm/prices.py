@@ -1,24 +1,31 @@
 """What tokens cost: a small table of well-known models, and the sum of one call.
 
 Money is counted in integers of nano-USD per token, because sums of floats drift and a budget that drifts is no
-budget: one dollar for a million tokens is 1,000 nano-USD for one. The table is a convenience with a date on it and
-will be wrong one day; a price in the user's settings stands above it, and a model in neither has no price, which
-is not the same as being free. Discounts for cached or batched tokens are left out, so a sum errs upwards.
+budget: one dollar for a million tokens is 1,000 nano-USD for one. The table is a convenience: it was written down by
+hand, nobody has compared it with the providers' lists since its date, and it will be wrong one day. What a user's own
+file says stands above it, and a model in neither has no price, which is not the same as being free. Discounts for
+cached or batched tokens are left out, so a sum errs upwards.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, TypeAlias
 
+from callboard.errors import InvalidFile, NotFound, NotJson
+from callboard.text.strict import decode
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from callboard.ports import Usage
 
 Price: TypeAlias = tuple[int, int]  # nano-USD per token of input, of output
 
-#: The month whose prices these are, gathered from public reports; the providers' own lists are what counts.
+#: The month as of which these are what the providers were understood to charge, in US dollars for the plain tier. They
+#: are from memory of public lists, not fetched and not verified: the providers' own lists are what counts.
 DATED = "2025-11"
 
 LISTED: Mapping[str, Price] = {
@@ -50,6 +57,38 @@ LISTED: Mapping[str, Price] = {
 
 #: Endings that name a release of a model and not another model: dates, `-latest`, `-001`.
 _RELEASE = re.compile(r"-(?:latest|\d{3}|\d{8}|\d{4}-\d{2}-\d{2})$")
+
+
+def read(file: Path) -> dict[str, Price]:
+    """Prices of a user's own: a JSON object of model (or provider:model) → {"input", "output"}, in US dollars for a
+    million tokens. Raises NotFound, InvalidFile."""
+    try:
+        said = decode(file.read_bytes())
+    except OSError as error:
+        raise NotFound(f"{file}: {error.strerror or error}. CALLBOARD_PRICES names a file of prices") from None
+    except NotJson as error:
+        raise InvalidFile(f"not JSON: {error}", file=str(file), fix=_FORM) from None
+    if not isinstance(said, dict):
+        raise InvalidFile("prices are an object of models", file=str(file), fix=_FORM)
+    return {model: _price(file, model, price) for model, price in said.items()}
+
+
+_FORM = 'write it as {"gpt-5": {"input": 1.25, "output": 10}}, in dollars for a million tokens'
+
+
+def _price(file: Path, model: str, said: object) -> Price:
+    if not isinstance(said, dict) or said.keys() != {"input", "output"}:
+        raise InvalidFile(f"the price of {model!r:.80} is not input and output", file=str(file), fix=_FORM)
+    return _nano(file, model, said["input"]), _nano(file, model, said["output"])
+
+
+def _nano(file: Path, model: str, dollars: object) -> int:
+    """Nano-USD for a token, of dollars for a million; a fraction is rounded up, so that a sum errs upwards."""
+    if isinstance(dollars, bool) or not isinstance(dollars, (int, float)) or not 0 <= dollars <= 1e6:
+        raise InvalidFile(
+            f"the price of {model!r:.80} is no sum of dollars: {dollars!r:.40}", file=str(file), fix=_FORM
+        )
+    return math.ceil(round(dollars * 1000, 6))
 
 
 def price_of(model: str, own: Mapping[str, Price]) -> Price | None:

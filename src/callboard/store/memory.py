@@ -271,6 +271,7 @@ class MemoryStore(MemoryRecords):
             "input_tokens": sum(call.input_tokens for call in calls),
             "output_tokens": sum(call.output_tokens for call in calls),
             "cost": sum(call.cost or 0 for call in calls),
+            "unpriced": sum(call.cost is None and call.status not in ("cached", "reserved") for call in calls),
         }
 
     def events(self, after: int = 0, most: int = 1000) -> Sequence[tuple[int, str, str, Json, str, Json, float]]:

@@ -142,7 +142,8 @@ class World:
                 return None  # said once, it is said for all
             self._lacks_model = True
             return "is missing, and the file names none", "write model: in the step or the file, or say --model offline"
-        return _told(lambda: self._house.gateway.check(model, provider=provider))
+        gateway = self._house.gateway
+        return _told(lambda: gateway.check(model, provider=provider))
 
     def no_secret(self, name: str) -> tuple[str, str] | None:
         if name in self._house.settings.secrets:
@@ -155,7 +156,10 @@ class World:
 
 def check_override(house: House) -> None:
     """Whether the model that was named for every step can be asked. Raises UsageError."""
-    if house.settings.model and (missing := _told(lambda: house.gateway.check("", provider=""))) is not None:
+    if not house.settings.model:
+        return
+    gateway = house.gateway
+    if (missing := _told(lambda: gateway.check("", provider=""))) is not None:
         raise UsageError(f"the model {house.settings.model!r:.80} {missing[0]}. {missing[1]}")
 
 

@@ -36,7 +36,7 @@ class Result:
     status   "success", or "running" when the run waits for somebody; then `because` says for whom or what
     value    what the last task returned; a dict by name when several tasks are last
     partly   something that was not critical failed
-    cost     US dollars; None when nobody knows
+    cost     US dollars; None when the price of a model is unknown
     """
 
     def __init__(self, house: House, row: RunRow, left: Left) -> None:
@@ -67,7 +67,8 @@ class Result:
 
     @property
     def cost(self) -> float | None:
-        cost: float | None = summary(self._house.store, self._row())["cost"]
+        told = summary(self._house.store, self._row())
+        cost: float | None = None if told["unpriced"] else told["cost"]
         return cost
 
     def tasks(self) -> dict[str, str]:

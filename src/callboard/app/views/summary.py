@@ -12,8 +12,12 @@ if TYPE_CHECKING:
 
 
 def summary(store: Store, row: RunRow) -> dict[str, Any]:
-    """`{id, number, name, face, status, dir, created, updated, ended, calls, cost}`; money in US dollars."""
+    """`{id, number, name, face, status, dir, created, updated, ended, calls, cost, unpriced}`.
+
+    `cost` is in US dollars: what is known of it, None when nothing is; `unpriced` counts calls of unknown price.
+    """
     totals = store.totals(row.number)
+    unpriced = totals["unpriced"]
     return {
         "id": row.id,
         "number": row.number,
@@ -25,7 +29,8 @@ def summary(store: Store, row: RunRow) -> dict[str, Any]:
         "updated": iso(row.updated),
         "ended": iso(row.ended),
         "calls": totals["calls"],
-        "cost": usd(totals["cost"]),
+        "cost": usd(totals["cost"]) if not unpriced or totals["cost"] else None,
+        "unpriced": unpriced,
     }
 
 

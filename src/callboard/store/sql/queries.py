@@ -229,7 +229,8 @@ _CALLS = """SELECT run, node, number, attempt, "index", key, provider, model, pr
 CALLS = f"""{_CALLS} WHERE run = ?1 AND (?2 IS NULL OR node = ?2) AND (?3 IS NULL OR number = ?3)
     ORDER BY node, number, "index", key"""
 TOTALS = """SELECT count(*) FILTER (WHERE status <> 'cached'), count(*) FILTER (WHERE status = 'cached'),
-    coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), coalesce(sum(cost), 0)
+    coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), coalesce(sum(cost), 0),
+    count(*) FILTER (WHERE cost IS NULL AND status NOT IN ('cached', 'reserved'))
     FROM ledger WHERE run = ?"""
 EVENTS = """SELECT "offset", key, namespace, value, sender, context, at FROM event
     WHERE "offset" > ? ORDER BY "offset" LIMIT ?"""

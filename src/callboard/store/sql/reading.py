@@ -97,7 +97,7 @@ class Reading(Database):
 
     def totals(self, run: int) -> Mapping[str, Any]:
         row = self.rows(q.TOTALS, (run,))[0]
-        return dict(zip(("calls", "cached", "input_tokens", "output_tokens", "cost"), row, strict=True))
+        return dict(zip(("calls", "cached", "input_tokens", "output_tokens", "cost", "unpriced"), row, strict=True))
 
     def events(self, after: int = 0, most: int = 1000) -> Sequence[tuple[int, str, str, Json, str, Json, float]]:
         return [
