@@ -30,6 +30,7 @@ EXCEPTIONS = {
     "backends/supervisor.py:_let_go": "/dev/null",
     "backends/supervisor.py:_tell": "a pipe",
     "store/content.py:_holds": "a sync of what is there already: a kill cannot tell, and Content._put has points",
+    "store/sql/database.py:Database.rows": "a connection that only reads",
     "store/sql/database.py:Database._rows": "a connection that only reads",
     "store/sql/database.py:Database._connect_to_write": "a temporary view, in memory; the file was made by then",
     "store/sql/database.py:Database._empty_log": "only after an I/O error; the proof of those meets it",
