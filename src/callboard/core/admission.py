@@ -13,6 +13,7 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from callboard.core.deadline import Now
+from callboard.core.status import QUEUED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -169,6 +170,13 @@ class Admission:
         """The picks of a run that it has not been told of; their units are taken."""
         ready = self._runs.get(run)
         return () if ready is None else ready.kept
+
+    def is_free(self, run: Run, row: Node) -> bool:
+        """Whether a QUEUED `row`, not offered yet, is the next pick for certain: it waits behind nothing."""
+        if row.limits or row.status is not QUEUED or self._rings:
+            return False
+        ready = self._runs.get(run.number)
+        return ready is None or not (ready.offered or ready.kept)
 
     def is_offered(self, run: int, node: int) -> bool:
         """Whether it stands in a ready queue, or was picked while another run was stepped."""

@@ -51,7 +51,7 @@ def begin(step: Step, row: Node, combination: Combination | None, *, cause: str)
         _join_list(step, row)
     elif not row.number and row.may:
         run.hopeful -= 1
-    latest = _is_latest(step, row, combination)
+    latest = not combination or _is_latest(step, row, combination)
     if row.number:
         _clear(row, cause)
     row.number += 1
@@ -73,10 +73,8 @@ def _clear(row: Node, cause: str) -> None:
         row.rounds, row.note = 0, ""
 
 
-def _is_latest(step: Step, row: Node, combination: Combination | None) -> bool:
+def _is_latest(step: Step, row: Node, combination: Combination) -> bool:
     """Whether a combination is that of the latest numbers of its needs."""
-    if not combination:
-        return True
     nodes = step.run.nodes
     named = {one[0]: one for one in combination}
     return all(
@@ -233,7 +231,7 @@ def keep(step: Step, row: Node, combination: Combination | None) -> None:
 def _renew(step: Step, row: Node, combination: Combination | None, cause: str) -> None:
     """QUEUED and never begun: it takes the newest combination under the same number."""
     row.derived = False
-    _combine(step, row, combination, cause, latest=_is_latest(step, row, combination))
+    _combine(step, row, combination, cause, latest=not combination or _is_latest(step, row, combination))
     step.moved[row.id] = row
     if row.parent < 0:
         step.count(row)

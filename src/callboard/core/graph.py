@@ -53,8 +53,8 @@ class Graph:
     """`parents[n]` and `children[n]` are (node, kind of need) pairs; the rest is indexed by node, key or rule."""
 
     __slots__ = (
-        "branches", "by_key", "by_rule", "by_task", "children", "goers", "limits", "mapped", "names", "of_node",
-        "order", "overs", "parents", "periodic", "plan", "roots", "ruled", "twins", "watched",
+        "branches", "by_key", "by_rule", "by_task", "children", "goers", "is_plain", "limits", "mapped", "names",
+        "of_node", "order", "overs", "parents", "periodic", "plan", "roots", "ruled", "twins", "watched",
     )  # fmt: skip
 
     def __init__(self, plan: Plan) -> None:
@@ -89,6 +89,8 @@ class Graph:
                 raise InvalidPlan(f"a rule of {rule.task} can come true in more than {MOST_WAYS:,} ways: split it")
             self.by_rule.append([self._branch(number, rule.task, rule.do, way) for way in _ways(rule.when)])
         self.watched = frozenset(self.by_task)
+        #: There are only needs: no rules, lists, instants
+        self.is_plain = not (self.branches or self.mapped or self.periodic)
         #: may be started by a rule or a tick: whether they still can is judged only when the run is quiet
         self.ruled = frozenset({b.node for b in self.branches if b.starts}.union(self.periodic))
         started = {b.node for b in self.branches if b.do == "START"}

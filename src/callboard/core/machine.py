@@ -64,11 +64,13 @@ def decide(work: Step) -> Decision:
     decision, run = work.decision, work.run
     for row in work.moved.values():
         write(work, row)
-    for number in sorted(work.fired_branches):
+    for number in sorted(work.fired_branches) if work.fired_branches else ():
         decision.branches.append((number, dump_branch(run.branches[number])))
     if work.state_moved or decision.status is not None:
         decision.state = dump_run(run)
-    decision.orders = [order for order in work.orders if order is not None]
+    orders = work.orders
+    decision.orders = [order for order in orders if order is not None] if None in orders else orders  # type: ignore[assignment]
+    decision.starts = work.begun
     return decision
 
 

@@ -32,6 +32,10 @@ class Script(Admission):
     def offer(self, run: Run, row: Node) -> None:
         """Nothing is to be picked from: the journal says who starts."""
 
+    def is_free(self, run: Run, row: Node) -> bool:
+        """Nor does it start by itself."""
+        return False
+
     def pick(self, run: Run, now: Now, most: int = 0) -> list[int]:
         """The next recorded picks of the fact at hand."""
         picked = list(self.picks.pop(0)) if self.picks else []

@@ -44,12 +44,14 @@ class Decision:
     """What a step decided: rows to write (as `ports.Write` has them), orders to carry out once they are on disk."""
 
     __slots__ = (
-        "branches", "contents", "documents", "executions", "items", "journal", "orders", "outcomes", "state", "status",
+        "branches", "contents", "documents", "executions", "items", "journal", "orders", "outcomes", "starts", "state",
+        "status",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.journal: list[str] = []
         self.orders: list[Order] = []
+        self.starts = 0  # starts and lists among them
         self.status: int | None = None
         self.state: str | None = None
         self.executions: list[tuple[Any, ...]] = []

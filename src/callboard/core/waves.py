@@ -14,7 +14,7 @@ from callboard.core.admission import MOST_STARTS
 from callboard.core.ending import is_quiet, judge_end, stop_all
 from callboard.core.executions import act, begin, end, start
 from callboard.core.facts import Admitted, encode
-from callboard.core.status import ENDED, FAILED, INIT, OPEN, QUEUED, RUNNING, Status
+from callboard.core.status import ENDED, FAILED, INIT, OPEN, QUEUED, RUNNING, SUCCESS, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,6 +55,8 @@ def _wave(work: Step, node: int, status: Status, candidates: list[int] | None) -
     run = work.run
     row = run.nodes[node] if node >= 0 else None
     if row is not None:
+        if candidates and status is SUCCESS and row.next is None and work.graph.is_plain:
+            return _begin_below(work, candidates)
         if row.parent >= 0:
             mapped.item_ended(work, row)
             _merge(work)
@@ -70,6 +72,19 @@ def _wave(work: Step, node: int, status: Status, candidates: list[int] | None) -
     if row is not None and status in ENDED:
         _take_up_next(work, row)
     return None
+
+
+def _begin_below(work: Step, candidates: list[int]) -> None:
+    """The wave of a success where there are only needs: nothing else can be asked, lose or come round again."""
+    run = work.run
+    if not run.acting:
+        return
+    judged = run.counter
+    for node in sorted(candidates) if len(candidates) > 1 else candidates:
+        below = run.nodes[node]
+        if not below.waiting and below.fired < below.up_began:
+            below.fired = judged
+            act(work, below, "START", "need")
 
 
 def _merge(work: Step) -> None:
@@ -114,7 +129,7 @@ def actions_of(work: Step, row: Node | None, status: Status, candidates: list[in
     if not run.acting:
         return []
     found: dict[int, Action] = {}
-    for node in sorted(candidates or ()):
+    for node in sorted(candidates) if candidates else ():
         below = run.nodes[node]
         if not below.waiting and below.fired < below.up_began:
             found[node] = rules.Action(node, "START", "need", None)
@@ -170,14 +185,17 @@ def _stops_the_run(work: Step, row: Node) -> bool:
 
 
 def _may_start(work: Step) -> bool:
-    return work.admission is not None and work.run.acting and not work.run.holds
+    run = work.run
+    return work.admission is not None and run.acting and not run.holds
 
 
 def _admit(work: Step) -> bool:
     """Start what may start; whether anything did."""
     run, admission = work.run, work.admission
-    if admission is None or not _may_start(work):
+    if admission is None or not run.acting or run.holds:
         return False
+    if len(work.queued) == 1 and not work.offered and not work.begun and admission.is_free(run, work.queued[0]):
+        return _start_at_once(work, work.queued[0])
     if work.offered < len(work.queued):
         for row in work.queued[work.offered :]:
             if row.status is QUEUED or (row.mapped is not None and row.mapped.due):
@@ -190,6 +208,14 @@ def _admit(work: Step) -> bool:
         return False
     work.decision.journal.append(encode(Admitted(tuple(picked))))
     start_all(work, picked)
+    return True
+
+
+def _start_at_once(work: Step, row: Node) -> bool:
+    """The only one that is ready, and it needs no unit: what admission would pick, without a queue."""
+    work.offered = 1
+    work.decision.journal.append(f'["Admitted",[{row.id}]]')
+    start(work, row)
     return True
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from callboard.core import machine
 from callboard.core.facts import Produced, Published, Succeeded, encode
-from callboard.core.orders import Start
 from callboard.ports import Write
 
 if TYPE_CHECKING:
@@ -77,10 +76,9 @@ def step(held: Held, now: Now, admission: Admission | None) -> Stepped:
         held.logs or (),
         decision.contents,
     )
-    starts = sum(type(order) is Start for order in decision.orders)
     stepped = Stepped(
-        held, told, facts, size, decision.orders, write, starts, extras.taken, published, _pending(decision.documents),
-        held.paid or (), held.answers or (),
+        held, told, facts, size, decision.orders, write, decision.starts, extras.taken, published,
+        _pending(decision.documents), held.paid or (), held.answers or (),
     )  # fmt: skip
     _emptied(held)
     return stepped
@@ -102,7 +100,7 @@ def put_back(stepped: Stepped) -> None:
 
 def is_empty(write: Write) -> bool:
     """Nothing to record: every fact was old or refused."""
-    return write.inbox is None and write.status is None and not any(write[3:]) and not write.ledger
+    return not write.journal and write.inbox is None and write.status is None and not any(write[3:])
 
 
 def _take(held: Held) -> tuple[list[Fact], int]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Key = tuple[int, int, int]  # node, number, revision
 _NO_WORKS: dict[str, Any] = {}
+_decode = json.JSONDecoder().raw_decode
 
 #: Outcomes that are read on the loop; more are read in a thread.
 MOST_ON_LOOP = 64
@@ -46,8 +47,15 @@ class Inputs:
     def ready(self, held: Held, run: Run, order: Start | List) -> Work | None:
         """The work, when all it needs is in memory; else None: then `fetched`."""
         row = run.nodes[order.node]
-        if row.parent < 0 and not run.graph.parents[row.id]:
-            return self._work(held, run, row, order, _NO_WORKS)
+        if row.parent < 0:
+            parents = run.graph.parents[row.id]
+            if not parents:
+                return self._work(held, run, row, order, _NO_WORKS)
+            if len(parents) == 1 and row.combination is None and row.task.map is None:
+                above = run.nodes[parents[0][0]]
+                text = self._texts.get((held.number, above.id, 1, 0))
+                if text is not None and above.mapped is None:  # a link of a chain
+                    return self._work(held, run, row, order, {above.task.name: _decoded(text)})
         try:
             upstream = _Reader(held.number, run, self._texts, {}).upstream(row)
         except _Missing:
@@ -80,7 +88,7 @@ class Inputs:
     def _work(self, held: Held, run: Run, row: Node, order: Start | List, upstream: Mapping[str, Json]) -> Work:
         task, item = row.task, row.key
         number, attempt = order.number, order.page if isinstance(order, List) else order.attempt
-        value = held.values.get(_listed(run, row))
+        value = held.values.get(_listed(run, row)) if held.values else None
         inputs = task.inputs
         if row.note:
             inputs = {**inputs, "note": row.note}
@@ -100,6 +108,11 @@ class Inputs:
             task.effect,
             held.settings,
         )
+
+
+def _decoded(text: str) -> Json:
+    """An outcome. (`json.loads` looks for blanks around it, which costs more than to read a small one.)"""
+    return _decode(text)[0] if text[0] == "{" else json.loads(text)
 
 
 def same_item(run: Run, item: Node, task: Node) -> Node | None:
@@ -153,7 +166,7 @@ class _Reader:
     def _outcome(self, above: Node, number: int, revision: int) -> Json:
         text = self._text((above.id, number, revision))
         if text is not None:
-            outcome = json.loads(text)
+            outcome = _decoded(text)
             return outcome if above.mapped is None or above.parent >= 0 else self._joined(outcome)
         if above.number == number and above.status is SKIPPED:
             return self._flow(above)
