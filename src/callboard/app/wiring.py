@@ -6,17 +6,21 @@ Jinja2 nor an HTTP client. Nobody else constructs an adapter.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import secrets
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from callboard.app import places
 from callboard.app import project as projects
+from callboard.core.status import INIT
 from callboard.engine.clock import SystemClock
 from callboard.engine.owner import alive, host_id, new_owner
-from callboard.errors import NotFound, UsageError
+from callboard.errors import Conflict, NotFound, UsageError
 from callboard.executors.registry import REGISTRY
 
 if TYPE_CHECKING:
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 CHILDREN, CALLS = 2, 16
 #: Executions of these kinds that one engine has at work at once.
 CAPACITY = {"command": 4}
+_NAME = "project", "name"  # kind and id of the record that holds it
 
 
 def load(module: str, name: str) -> Any:
@@ -61,9 +66,19 @@ class House:
         return self.project.root if self.project is not None else Path.cwd()
 
     @property
+    def base(self) -> Path | None:
+        """The directory that may be moved with all that is recorded in it; None for a store in memory."""
+        return self.project.root if self.project is not None else None
+
+    @cached_property
     def name(self) -> str:
-        """Names the project in the keys of paid calls."""
-        return str(self.project.home) if self.project is not None else "memory"
+        """Names the project in the keys of paid calls: a random word it got once, wherever it is moved."""
+        had = self.store.read(*_NAME)
+        if had is None:
+            with contextlib.suppress(Conflict):  # somebody was quicker
+                self.store.write(*_NAME, secrets.token_hex(16), revision=0)
+            had = self.store.read(*_NAME)
+        return str(had.value)
 
     def find_run(self, name: str | None, *, open: bool = False) -> RunRow:
         """A run by id, its beginning, or number; without a name the newest (that has not ended, with `open`)."""
@@ -76,10 +91,21 @@ class House:
         newest: RunRow = max(rows, key=lambda row: row.number)
         return newest
 
+    def begun(self, row: RunRow) -> dict[str, Any]:
+        """What a run began with, every directory where it lies now."""
+        return places.found(load("text.strict", "decode")(row.params), self.base)
+
     def production_of(self, row: RunRow) -> dict[str, Any] | None:
         """The values of the instance a run plays in."""
-        playing: dict[str, Any] | None = load("text.strict", "decode")(row.params).get("production")
-        return playing
+        return places.playing(self.begun(row))
+
+    def placed(self, row: RunRow) -> dict[str, Any]:
+        """As `begun`, for whoever carries the run out. Raises NotFound when a directory of it is gone."""
+        begun = self.begun(row)
+        gone = places.missing(begun, plays=row.status != INIT)
+        if gone:
+            raise NotFound(f"run {row.id} has its files in {gone}, which is not there; put it back, or begin a new run")
+        return begun
 
     def keep_model(self, row: RunRow) -> None:
         """Let a run go on with the model it began with, unless another was named now."""
@@ -181,6 +207,7 @@ class House:
             put_document=_Shelf(self, report).put,
             folder=self.project.bells if self.project is not None else None,
             project=self.name,
+            begun=self.placed,
             inside=self._is_inside,
             report=report,
         )
@@ -345,9 +372,10 @@ class _Files:
 
     def __call__(self, work: Work) -> Any:
         store = self._house.store
-        production = work.params.get("production")
+        production = places.playing(work.params)
         return self._staged(
             work.attempt.dir,
+            base=str(self._house.base) if self._house.base is not None else None,
             put=store.put,
             get=store.get,
             recorded=lambda path: store.document(work.run, path),
@@ -384,14 +412,15 @@ class _Shelf:
 
     def _split(self, run: int, path: str) -> tuple[Path, str]:
         if run not in self._roots:
-            self._roots[run] = _roots(self._house.store.find_run(str(run)))
-        for root in self._roots[run] if os.path.isabs(path) else ():
-            if Path(path).is_relative_to(root):
-                return root, str(Path(path).relative_to(root))
-        return self._roots[run][0], path
+            self._roots[run] = _roots(self._house.begun(self._house.store.find_run(str(run))))
+        first = self._roots[run][0]
+        full = Path(os.path.normpath(first / path))
+        for root in self._roots[run]:
+            if full.is_relative_to(root):
+                return root, str(full.relative_to(root))
+        return first, path
 
 
-def _roots(row: RunRow) -> tuple[Path, ...]:
-    params = load("text.strict", "decode")(row.params)
-    production = params.get("production")
-    return (Path(params.get("dir") or "."), *((Path(production["dir"]),) if production else ()))
+def _roots(begun: Mapping[str, Any]) -> tuple[Path, ...]:
+    production = places.playing(begun)
+    return (Path(begun.get("dir") or "."), *((Path(production["dir"]),) if production else ()))

@@ -95,7 +95,7 @@ def _tell(told: Told, house: House, row: RunRow, left: Left, signals: list[int],
     row = house.store.find_run(row.id)
     run = views.in_memory(house.store, row)
     code = exit_code(run, left, signals)
-    shown = views.show(house.store, row, alive=house.is_alive)
+    shown = views.show(house.store, row, alive=house.is_alive, base=house.base)
     result = views.result(house.store, row) if left.status is SUCCESS else None
     if told.json:
         click.echo(json.dumps({**shown, "result": result, "exit_code": code}, ensure_ascii=False))

@@ -42,7 +42,7 @@ def say(
         if not told.json:
             for line in heard:
                 told.note(line)
-        shown = views.show(house.store, house.store.find_run(row.id), alive=house.is_alive)
+        shown = views.show(house.store, house.store.find_run(row.id), alive=house.is_alive, base=house.base)
         because = f" ({symbols(waits(shown['because']))})" if shown["because"] else ""
         told.out(shown, lambda: f"{shown['id']}  {shown['status']}{because}")
         told.next(shown["next"] or f"callboard show {row.id}")

@@ -52,7 +52,8 @@ class Engine:
 
     `capacity` counts units of limits shared by all runs; `put_document(run, path, hash, replaces)` puts a document
     in place (in a thread); `folder` is where the doorbell hangs; with `serve` it takes up every run that waits and
-    has no living owner, else only what is submitted; `inside` says of a task that it runs in this very process;
+    has no living owner, else only what is submitted; `begun(row)` tells what a run began with, and raises
+    CallboardError when it cannot be carried out here; `inside` says of a task that it runs in this very process;
     `report(state, why)` hears "running", "paused", "waiting", "set aside", and "not here" of a run whose executors are
     not there. `threads` and `alive` (whether an owner of this host lives) are the world's own, except in a simulation.
     """
@@ -69,6 +70,7 @@ class Engine:
         folder: Path | str | None = None,
         serve: bool = False,
         project: str = "",
+        begun: Callable[[RunRow], Mapping[str, Json]] | None = None,
         lease: float = LEASE,
         inside: Callable[[Task], bool] = lambda task: False,
         probe: Callable[[int, Evaluate], Awaitable[Judged]] | None = None,
@@ -79,7 +81,7 @@ class Engine:
         self._parts = parts = Parts()
         parts.store, parts.backend, parts.clock, parts.owner = store, backend, clock, owner
         parts.lease, parts.inside, parts.tell, parts.evaluate = lease, inside, report, self._evaluate
-        parts.moved, parts.alive = self._moved, alive
+        parts.moved, parts.alive, parts.begun = self._moved, alive, begun
         self._threads = threads or Threads()
         parts.runs = {}
         self.runs: Mapping[int, Held] = parts.runs

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Mapping
 
     from callboard.core.facts import Fact
     from callboard.core.run import Run
@@ -56,9 +57,9 @@ class Held:
         "works",
     )  # fmt: skip
 
-    def __init__(self, row: RunRow, fence: int) -> None:
+    def __init__(self, row: RunRow, fence: int, params: Mapping[str, Json] | None = None) -> None:
         self.number, self.id, self.fence = row.number, row.id, fence
-        self.params: dict[str, Json] = json.loads(row.params or "{}")
+        self.params: Mapping[str, Json] = json.loads(row.params or "{}") if params is None else params
         self.dir = str(self.params.get("dir") or ".")
         self.settings: Any = {}
         self.run: Run | None = None

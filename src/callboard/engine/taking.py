@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from callboard.core.facts import Ticked, Woke
 from callboard.core.orders import Finish, Wake
-from callboard.core.status import ENDED, INIT
+from callboard.core.status import ENDED, INIT, Status
 from callboard.engine import recovery
 from callboard.engine.held import Held
 from callboard.engine.turns import RESTS
@@ -20,13 +20,12 @@ from callboard.errors import CallboardError, FenceLost, NotFound, RunInterrupted
 from callboard.ports import RunRows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from callboard.core.admission import Admission
     from callboard.core.facts import Fact
     from callboard.core.orders import Evaluate, Order, Tick
     from callboard.core.plan import Task
-    from callboard.core.status import Status
     from callboard.engine.batch import Stepped
     from callboard.engine.committer import Committer
     from callboard.engine.dispatch import Dispatcher
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from callboard.engine.publisher import Publisher
     from callboard.engine.timers import Timers
     from callboard.engine.turns import Turns
-    from callboard.ports import Backend, Clock, Letter, Owner, RunRow, Store
+    from callboard.ports import Backend, Clock, Json, Letter, Owner, RunRow, Store
 
 #: Seconds after its end that a run is released.
 LINGER = 1.0
@@ -44,13 +43,14 @@ class Parts:
     """The parts of one engine, made when it starts; `taking` and `engine` share them."""
 
     __slots__ = (
-        "admission", "alive", "backend", "clock", "committer", "dispatcher", "evaluate", "inside", "keeper", "lease",
-        "look", "moved", "owner", "publisher", "read_mail", "runs", "store", "tell", "timers", "turns",
+        "admission", "alive", "backend", "begun", "clock", "committer", "dispatcher", "evaluate", "inside", "keeper",
+        "lease", "look", "moved", "owner", "publisher", "read_mail", "runs", "store", "tell", "timers", "turns",
     )  # fmt: skip
 
     admission: Admission
     alive: Callable[[Owner], bool]
     backend: Backend
+    begun: Callable[[RunRow], Mapping[str, Json]] | None
     clock: Clock
     committer: Committer
     dispatcher: Dispatcher
@@ -103,13 +103,24 @@ class Taking:
 
     def _take(self, taken: recovery.Taken) -> None:
         number = taken.rows.run.number
-        held = Held(taken.rows.run, taken.fence)
+        held, why = self._held(taken)
         self._leaving.pop(number, None)
         self.wanted.discard(number)
         self.refused.pop(number, None)
         self._parts.runs[number] = held
         self._parts.keeper.hold(number, taken.fence)
-        self._install(held, taken, new=True)
+        if why and Status(taken.rows.run.status) not in ENDED:
+            self.set_aside(held, why, release=True)
+        else:
+            self._install(held, taken, new=True)
+
+    def _held(self, taken: recovery.Taken) -> tuple[Held, str]:
+        """The run with what it began with, and why it cannot be carried out here."""
+        row = taken.rows.run
+        try:
+            return Held(row, taken.fence, self._parts.begun(row) if self._parts.begun is not None else None), ""
+        except CallboardError as error:
+            return Held(row, taken.fence), str(error)
 
     def _claim(self, runs: Sequence[int | RunRow]) -> list[recovery.Taken]:
         """In the thread."""

@@ -31,7 +31,8 @@ class Staged:
     `root` is the run's directory; `more` are further directories that absolute paths may lie in (a production
     elsewhere). `put(bytes) -> hash` keeps content, `get(hash)` brings it back; `recorded(path)` is the hash this
     run has recorded for a path already, whether or not it is in place yet. With `replace` a file that is there is
-    replaced whoever wrote it; else a version that is not ours stays, and ours is put beside it.
+    replaced whoever wrote it; else a version that is not ours stays, and ours is put beside it. Directories inside of
+    `base` move together, so what lies there is recorded as seen from the run's directory, else in full.
     """
 
     def __init__(
@@ -43,16 +44,18 @@ class Staged:
         recorded: Callable[[str], str | None] = lambda path: None,
         more: Sequence[str] = (),
         replace: bool = False,
+        base: str | None = None,
     ) -> None:
         self._roots = [os.path.abspath(one) for one in (root, *more)]
         self._put, self._get, self._recorded, self._replace = put, get, recorded, replace
+        self._together = [root for root in self._roots if root == self._roots[0] or _inside(base, root, self._roots[0])]
         self._written: dict[str, tuple[str, str | None]] = {}
         self._read: dict[str, str] = {}
 
     @property
     def written(self) -> list[tuple[str, str, str | None]]:
         """(path, hash, hash it replaces) of what was staged; paths as recorded: relative to the run's directory,
-        absolute when they lie in another one."""
+        absolute when they lie in one that does not move with it."""
         return [(path, *hashes) for path, hashes in self._written.items()]
 
     @property
@@ -103,7 +106,7 @@ class Staged:
         full = os.path.normpath(os.path.join(self._roots[0], path))
         for root in self._roots:
             if full.startswith(root.rstrip("/") + "/"):
-                return os.path.relpath(full, root) if root == self._roots[0] else full
+                return os.path.relpath(full, self._roots[0]) if root in self._together else full
         raise InvalidName(f"{path!r} is outside of {self._roots[0]}. Fix: name a file inside it")
 
     def _hash(self, name: str) -> str | None:
@@ -127,10 +130,15 @@ class Staged:
 
     def _split(self, name: str) -> tuple[str, list[str]]:
         """The directory a recorded path starts from, and the parts below it."""
-        for root in self._roots if os.path.isabs(name) else ():
-            if name.startswith(root + "/"):
-                return root, name[len(root) + 1 :].split("/")
+        full = os.path.normpath(os.path.join(self._roots[0], name))
+        for root in self._roots:
+            if full.startswith(root.rstrip("/") + "/"):
+                return root, full[len(root.rstrip("/")) + 1 :].split("/")
         return self._roots[0], name.split("/")
+
+
+def _inside(base: str | None, *paths: str) -> bool:
+    return base is not None and all(path == base or path.startswith(base.rstrip("/") + "/") for path in paths)
 
 
 @contextmanager

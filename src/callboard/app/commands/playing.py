@@ -90,7 +90,7 @@ def _record(house: House, row: RunRow, status: Status) -> dict[str, Any]:
         "status": status.name.lower(),
         "errors": [{"step": run.name_of(node.id), "message": node.reason, "at": node.at} for node in failed],
         "calls": [_call(run, call) for call in house.store.calls(row.number)],
-        "documents": views.documents(house.store, row, run),
+        "documents": views.documents(house.store, row, run, house.base),
     }
 
 

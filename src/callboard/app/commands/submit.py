@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from callboard.app import places
 from callboard.app.commands.check import check_override, read_pipeline
 from callboard.app.views.words import iso
 from callboard.app.wiring import load
@@ -67,7 +68,7 @@ def submit_pipeline(
     """
     known = _known(house, id, "pipelines")
     if known is not None:
-        _demand_same(known, file, text)
+        _demand_same(known, house.begun(known), file, text)
         return known
     check_override(house)
     parsed = read_pipeline(house, file, vars=vars, remark=remark)
@@ -90,7 +91,7 @@ def submit_pipeline(
         "model": house.settings.model,
         "now": iso(house.clock.now().wall),
         "overwrite": overwrite,
-        "file": os.path.normpath(file),
+        "file": places.pipeline(str(file), os.getcwd(), house.base),
     }
     return _create(house, plan, params, name or plan.name, id, "pipelines")
 
@@ -116,7 +117,7 @@ def submit_functions(
         if known.plan != plans.digest(plans.dump(plan)):
             raise Conflict(f"the id {id} belongs to a run with another plan or other functions; choose another")
         return known
-    begun = {"input": text or "", "dir": os.getcwd(), "now": iso(house.clock.now().wall), **(params or {})}
+    begun = {"input": text or "", "now": iso(house.clock.now().wall), **(params or {}), "dir": os.getcwd()}
     return _create(house, plan, begun, name or plan.name, id, "functions")
 
 
@@ -152,10 +153,9 @@ def _known(house: House, id: str | None, face: str) -> RunRow | None:
     return row
 
 
-def _demand_same(row: RunRow, file: Path, text: str | None) -> None:
+def _demand_same(row: RunRow, begun: Mapping[str, Any], file: Path, text: str | None) -> None:
     """An id stands for one run: what comes again under it must be the same. Raises Conflict."""
-    begun = json.loads(row.params)
-    if os.path.join(begun["dir"], begun["file"]) != os.path.abspath(file):
+    if os.path.normpath(os.path.join(begun["dir"], begun["file"])) != os.path.abspath(file):
         raise Conflict(f"the id {row.id} belongs to a run of {begun['file']} already; choose another")
     if text is not None and text != begun["input"]:
         raise Conflict(f"the id {row.id} belongs to a run on another text already; choose another")
@@ -227,7 +227,9 @@ def _create(house: House, plan: Plan, params: Mapping[str, Any], name: str, id: 
             id=id or _new_id(name),
             name=name,
             plan=text,
-            params=json.dumps(params, ensure_ascii=False, allow_nan=False, separators=(",", ":")),
+            params=json.dumps(
+                places.recorded(params, house.base), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+            ),
             face=face,
             at=house.clock.now().wall,
         )

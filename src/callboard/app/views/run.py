@@ -7,9 +7,10 @@ import os
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from callboard.app import places
 from callboard.app.views.held import choices, held
 from callboard.app.views.standing import reason
-from callboard.app.views.summary import directory, summary
+from callboard.app.views.summary import begun, summary
 from callboard.app.views.words import iso, word
 from callboard.core import plan as plans
 from callboard.core import rows
@@ -18,6 +19,7 @@ from callboard.core.status import FAILED, INIT, RUNNING, SKIPPED, STOPPED, SUCCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from callboard.core.run import Node, Run
     from callboard.ports import Owner, RunRow, Store
@@ -43,30 +45,26 @@ def in_memory(store: Store, row: RunRow) -> Run:
     )
 
 
-def show(store: Store, row: RunRow, *, alive: Callable[[Owner], bool]) -> dict[str, Any]:
+def show(store: Store, row: RunRow, *, alive: Callable[[Owner], bool], base: Path | None = None) -> dict[str, Any]:
     """`{…summary, because, carried_out_by, instance, tasks: [{name, status, number, reason, items?}], held, …}`.
 
-    `held` is what a person is waited for with, a list of `held.held`; `next` the command to say.
+    `base` is the directory of the project. `held` is what a person is waited for with, a list of `held.held`; `next`
+    the command to say.
     """
+    playing = places.playing(begun(row, base))
     run = in_memory(store, row)
     owned = row.owner is not None and alive(row.owner)
     return {
-        **summary(store, row),
+        **summary(store, row, base),
         "because": reason(run, owned=owned),
-        "instance": _instance(row),
+        "instance": {name: playing[name] for name in _INSTANCE} if playing else None,
         "carried_out_by": row.owner.pid if owned and row.owner else None,
         "tasks": [_task(store, run, task) for task in run.nodes[: len(run.plan.tasks)]],
         "held": [held(store, run, run.nodes[node]) for node in sorted(run.held)],
-        "documents": documents(store, row, run),
+        "documents": documents(store, row, run, base),
         "totals": dict(store.totals(row.number)),
         "next": next_command(run, row, owned=owned),
     }
-
-
-def _instance(row: RunRow) -> dict[str, Any] | None:
-    """The instance of a production that a run plays in: `{instance_id, instance_name, instance_dir}`."""
-    playing = json.loads(row.params).get("production")
-    return {name: playing[name] for name in _INSTANCE} if playing else None
 
 
 def _task(store: Store, run: Run, row: Node) -> dict[str, Any]:
@@ -109,13 +107,13 @@ def _list_fault(store: Store, run: Run, row: Node) -> str:
     return row.reason
 
 
-def documents(store: Store, row: RunRow, run: Run) -> list[dict[str, Any]]:
+def documents(store: Store, row: RunRow, run: Run, base: Path | None = None) -> list[dict[str, Any]]:
     """`[{path, file, hash, status, task}]` of a run, in the order they were written; `file` is the whole path."""
-    home = directory(row)
+    home = begun(row, base).get("dir", ".")
     return [
         {
             "path": path,
-            "file": os.path.join(home, path),
+            "file": os.path.normpath(os.path.join(home, path)),
             "hash": hash,
             "status": status,
             "task": run.name_of(execution >> 20 & _NODES),

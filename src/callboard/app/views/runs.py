@@ -11,16 +11,22 @@ from callboard.core.status import ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from callboard.ports import RunRow, Store
 
 
 def runs(
-    store: Store, *, is_owned: Callable[[RunRow], bool], status: int | None = None, most: int = 50
+    store: Store,
+    *,
+    is_owned: Callable[[RunRow], bool],
+    status: int | None = None,
+    most: int = 50,
+    base: Path | None = None,
 ) -> list[dict[str, Any]]:
     """`[{…summary, because}]`; `because` is why a run does not move, empty when it does or has ended."""
     return [
-        {**summary(store, row), "because": _because(store, row, is_owned)}
+        {**summary(store, row, base), "because": _because(store, row, is_owned)}
         for row in store.runs(status=status, most=most)
     ]
 

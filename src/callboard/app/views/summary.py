@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from callboard.app import places
 from callboard.app.views.words import iso, usd, word
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from callboard.ports import RunRow, Store
 
 
-def summary(store: Store, row: RunRow) -> dict[str, Any]:
+def summary(store: Store, row: RunRow, base: Path | None = None) -> dict[str, Any]:
     """`{id, number, name, face, status, dir, created, updated, ended, calls, cost, unpriced}`.
 
-    `cost` is in US dollars: what is known of it, None when nothing is; `unpriced` counts calls of unknown price.
+    `base` is the directory of the project (None: in memory). `cost` is in US dollars: what is known of it, None when
+    nothing is; `unpriced` counts calls of unknown price.
     """
     totals = store.totals(row.number)
     unpriced = totals["unpriced"]
@@ -24,7 +28,7 @@ def summary(store: Store, row: RunRow) -> dict[str, Any]:
         "name": row.name,
         "face": row.face,
         "status": word(row.status),
-        "dir": directory(row),
+        "dir": begun(row, base).get("dir", "."),
         "created": iso(row.created),
         "updated": iso(row.updated),
         "ended": iso(row.ended),
@@ -34,7 +38,6 @@ def summary(store: Store, row: RunRow) -> dict[str, Any]:
     }
 
 
-def directory(row: RunRow) -> str:
-    """Where a run was begun, absolute: what its relative paths are seen from."""
-    begun: str = json.loads(row.params).get("dir") or "."
-    return begun
+def begun(row: RunRow, base: Path | None) -> dict[str, Any]:
+    """What a run began with; `dir`, from which its relative paths are seen, and all other directories absolute."""
+    return places.found(json.loads(row.params), base)
