@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from callboard.executors.values import text_of
-from callboard.text.filters import Named
+from callboard.text.meter import Named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ from callboard.faces.pipelines.faults import ordered
 from callboard.faces.pipelines.keys import known
 from callboard.faces.pipelines.kinds import KINDS
 from callboard.faces.pipelines.model import Scope, Wanted
-from callboard.text.filters import MISSING, find
+from callboard.text.meter import MISSING, find
 from callboard.text.names import close, same
 from callboard.text.template import compile as compile_template
 from callboard.text.template import condition, undefined_fix
