@@ -56,7 +56,7 @@ FACTS: dict[type[Any], st.SearchStrategy[Any]] = {
     f.Skipped: st.builds(f.Skipped, *attempt, names),
     f.Stopped: st.builds(f.Stopped, *attempt),
     f.ListStopped: st.builds(f.ListStopped, numbers, numbers),
-    f.LeaseLost: st.builds(f.LeaseLost, *attempt, names),
+    f.LeaseLost: st.builds(f.LeaseLost, *attempt, names, names, error=scalars),
     f.Halted: st.builds(f.Halted, *attempt),
     f.Refused: st.builds(f.Refused, *attempt, names),
     f.Raised: st.builds(f.Raised, times),
