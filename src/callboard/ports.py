@@ -169,11 +169,13 @@ class Store(Protocol):
         """(run, last offset) of every run with letters not consumed."""
         ...
 
-    def claim(self, run: int, owner: Owner, lease: float, at: float, *, alive: Callable[[Owner], bool]) -> int | None:
+    def claim(
+        self, run: int, owner: Owner, lease: float, at: float, *, alive: Callable[[Owner], bool | None]
+    ) -> int | None:
         """Raise the run's fence and own it until wall `lease`; the new fence.
 
-        None when its owner lives: `alive(owner)` is asked for an owner of this host; one elsewhere is believed
-        until its lease is over.
+        None when its owner lives: `alive(owner)` is asked for an owner of this host; one elsewhere, or one of which it
+        says None, is believed until its lease is over.
         """
         ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from callboard.core.deadline import after
 from callboard.engine.clock import SystemClock
 from callboard.engine.deadlines import Deadlines
 from callboard.engine.doorbell import Doorbell, ring
-from callboard.engine.owner import alive, new_owner, retire, started
+from callboard.engine.owner import alive, holds, new_owner, retire, started
 from callboard.engine.texts import Texts
 from callboard.engine.timers import Timers
 from callboard.ports import Message, Request
@@ -101,6 +102,18 @@ def test_a_pid_that_was_given_again_is_another_owner() -> None:
     owner = new_owner()
     assert not alive(owner._replace(started=owner.started + 1)) and not alive(owner._replace(boot="another"))
     retire(owner)
+
+
+def test_of_a_process_that_is_stopped_nobody_can_tell() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        owner = new_owner()._replace(pid=process.pid, started=started(process.pid) or 0.0)
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        assert alive(owner) is None
+        assert holds(owner, 100.0, 99.0) and not holds(owner, 100.0, 100.0) and not holds(owner, None, 0.0)
+        process.send_signal(signal.SIGCONT)
+        os.waitid(os.P_PID, process.pid, os.WCONTINUED)
+        assert alive(owner) is True and holds(owner, 100.0, 100.0)
 
 
 def test_a_process_that_has_ended_is_not_alive() -> None:

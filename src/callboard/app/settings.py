@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from callboard.engine.owner import LEASE
 from callboard.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ class Settings(NamedTuple):
     """`model` overrides the model of every step; `offline_*` belong to the offline model.
 
     `base_url` is the user's own server, `openai_url` another address of OpenAI's; `keys` are values by name, `shown`
-    what templates may read as `env`, `granted` what commands may ask for as `secrets`; `prices` is the
-    path of a file of the user's own prices.
+    what templates may read as `env`, `granted` what commands may ask for as `secrets`; `prices` is the path of a file
+    of the user's own prices; `lease` is how long an owner that is elsewhere, or that is stopped, is believed, in
+    seconds.
     """
 
     project: str | None = None
@@ -47,6 +49,7 @@ class Settings(NamedTuple):
     debug: bool = False
     granted: Mapping[str, str] = {}
     prices: str | None = None
+    lease: float = LEASE
 
     @property
     def secrets(self) -> Mapping[str, str]:
@@ -70,6 +73,7 @@ def from_environment(environ: Mapping[str, str], *, project: str | None = None, 
         },
         prices=environ.get("CALLBOARD_PRICES") or None,
         debug=bool(environ.get("CALLBOARD_DEBUG")),
+        lease=_seconds(environ, "CALLBOARD_LEASE") or LEASE,
     )
 
 

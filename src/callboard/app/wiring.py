@@ -19,7 +19,7 @@ from callboard.app import places
 from callboard.app import project as projects
 from callboard.core.status import INIT
 from callboard.engine.clock import SystemClock
-from callboard.engine.owner import alive, host_id, new_owner
+from callboard.engine.owner import alive, holds, host_id, new_owner
 from callboard.errors import Conflict, NotFound, UsageError
 from callboard.executors.registry import REGISTRY
 
@@ -115,14 +115,10 @@ class House:
 
     def is_alive(self, owner: Owner) -> bool:
         """Whether an owner lives, or has to be believed because it is elsewhere."""
-        return alive(owner) if owner.host == host_id() else True
+        return alive(owner) is not False if owner.host == host_id() else True
 
     def is_owned(self, row: RunRow) -> bool:
-        if row.owner is None:
-            return False
-        if row.owner.host == host_id():
-            return alive(row.owner)
-        return row.lease is not None and row.lease > self.clock.now().wall
+        return row.owner is not None and holds(row.owner, row.lease, self.clock.now().wall)
 
     def apply(self, run: int, facts: Sequence[Fact]) -> Applied:
         """Put facts into a run's inbox; judge them here when nobody carries the run out."""
@@ -209,6 +205,7 @@ class House:
             project=self.name,
             begun=self.placed,
             inside=self._is_inside,
+            lease=self.settings.lease,
             report=report,
         )
         link.engine = engine
@@ -281,9 +278,13 @@ class _Link:
         self.engine: Any = None
 
     def log(self, work: Work, text: str, level: str) -> None:
-        """Into the run's file in full, and a few lines a second beside what happened."""
+        """Into the run's file in full, and a few lines a second beside what happened.
+
+        The file knows no fence. Who has stood still for a lease writes nothing there before he knows that
+        the run is his.
+        """
         self.engine.note(work.run, work.node, work.number, text, level)
-        if self._files is not None:
+        if self._files is not None and self.engine.is_sure(work.run):
             attempt = work.attempt
             line = {"at": self._house.clock.now().wall, "level": level, "task": attempt.task, "item": attempt.item}
             self._files.write(attempt.run, {**line, "number": work.number, "text": text})
@@ -396,6 +397,10 @@ def _place(production: Mapping[str, Json], *, document_type: str, step: str | No
     return os.path.join(production["instance_dir"], folder, file)
 
 
+class _Superseded(Exception):
+    """There is a later version of the document."""
+
+
 class _Shelf:
     """Puts documents of runs in place; tells when one had been edited."""
 
@@ -405,10 +410,27 @@ class _Shelf:
         self._roots: dict[int, tuple[Path, ...]] = {}
 
     def put(self, run: int, path: str, hash: str, replaces: str | None) -> None:
+        """A version that a later one of ours has followed is not put over it, however late we come."""
         store = self._house.store
         root, below = self._split(run, path)
-        if self._publish(root, below, hash, replaces, store.ours, store.get) == "conflict":
-            self._report("edited", f"{path} was edited; our version lies beside it")
+
+        def is_ours(seen: str) -> bool:
+            self._check_latest(run, path, hash)
+            ours: bool = store.ours(seen)
+            return ours
+
+        try:
+            self._check_latest(run, path, hash)
+            if self._publish(root, below, hash, replaces, is_ours, store.get) == "conflict":
+                self._report("edited", f"{path} was edited; our version lies beside it")
+        except _Superseded:
+            return
+
+    def _check_latest(self, run: int, path: str, hash: str) -> None:
+        store = self._house.store
+        latest = store.document(run, path)
+        if latest is not None and latest != hash and store.ours(latest):
+            raise _Superseded
 
     def _split(self, run: int, path: str) -> tuple[Path, str]:
         if run not in self._roots:

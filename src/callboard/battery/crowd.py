@@ -85,7 +85,11 @@ class Crowd:
 
     def callboard(self, *argv: str, at: Path | None = None, **env: str) -> Member:
         """A command line of ours, in `at` (the root)."""
-        return self.begin([sys.executable, "-c", f"{BEFORE}\n{_MAIN}", *argv], at=at, **env)
+        return self.python(_MAIN, *argv, at=at, **env)
+
+    def python(self, program: str, *argv: str, at: Path | None = None, **env: str) -> Member:
+        """Lines of Python of ours."""
+        return self.begin([sys.executable, "-c", f"{BEFORE}\n{program}", *argv], at=at, **env)
 
     def begin(self, command: Sequence[str], *, at: Path | None = None, **env: str) -> Member:
         place = at or self.root

@@ -21,6 +21,11 @@ PROOFS: tuple[Proof, ...] = (
         "io-errors", "the n-th I/O error, for every n", "io:prove_io_errors", "workloads",
         gate=2, nightly=8, promise=(1, 3, 4),
     ),
+    # T8
+    Proof(
+        "frozen", "an owner stands still, and wakes up when another has the run", "frozen:prove_frozen", "freezes",
+        gate=20, nightly=500, promise=(7,),
+    ),
     # T11
     Proof(
         "hung", "steps that hang in every way: a time limit ends all of them", "hung:prove_hung", "steps",

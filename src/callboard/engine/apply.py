@@ -50,7 +50,7 @@ def apply(
     folder: Path | str | None = None,
     id: str = "",
     owner: Owner | None = None,
-    alive: Callable[[Owner], bool] = alive,
+    alive: Callable[[Owner], bool | None] = alive,
 ) -> Applied:
     """Give `facts` to a run. `id` makes the command idempotent: given twice it acts once. Blocks.
 
@@ -72,7 +72,7 @@ def apply(
 
 
 def _judge_here(
-    store: Store, clock: Clock, run: int, own: set[str], owner: Owner, alive: Callable[[Owner], bool]
+    store: Store, clock: Clock, run: int, own: set[str], owner: Owner, alive: Callable[[Owner], bool | None]
 ) -> Applied | None:
     """Step the run here if nobody has it; None when somebody does."""
     try:

@@ -33,7 +33,7 @@ from callboard.engine.turns import Turns
 from callboard.errors import FenceLost, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from callboard.core.facts import Fact
@@ -54,8 +54,9 @@ class Engine:
     in place (in a thread); `folder` is where the doorbell hangs; with `serve` it takes up every run that waits and
     has no living owner, else only what is submitted; `begun(row)` tells what a run began with, and raises
     CallboardError when it cannot be carried out here; `inside` says of a task that it runs in this very process;
-    `report(state, why)` hears "running", "paused", "waiting", "set aside", and "not here" of a run whose executors are
-    not there. `threads` and `alive` (whether an owner of this host lives) are the world's own, except in a simulation.
+    `report(state, why)` hears "running", "paused", "waiting", "set aside", "lost" of a run that another engine has
+    taken, and "not here" of one whose executors are not there. `threads` and `alive` (whether an owner of this host
+    lives) are the world's own, except in a simulation.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Engine:
         probe: Callable[[int, Evaluate], Awaitable[Judged]] | None = None,
         report: Callable[[str, str], None] = lambda state, why: None,
         threads: Threads | None = None,
-        alive: Callable[[Owner], bool] = alive,
+        alive: Callable[[Owner], bool | None] = alive,
     ) -> None:
         self._parts = parts = Parts()
         parts.store, parts.backend, parts.clock, parts.owner = store, backend, clock, owner
@@ -222,6 +223,15 @@ class Engine:
     def refused(self) -> Mapping[int, str]:
         """Runs that this engine does not carry out, and why."""
         return self._taking.refused
+
+    @property
+    def lost(self) -> Collection[int]:
+        """Runs that another engine has taken from this one."""
+        return self._taking.lost
+
+    def is_sure(self, run: int) -> bool:
+        """Whether a run is ours beyond doubt, and not by a lease that may be over because this process stood still."""
+        return run in self.runs and self._parts.keeper.is_sure()
 
     def watch(self, watcher: Watcher) -> Callable[[], None]:
         """Be told what moved, after it is on disk; the returned function ends that."""

@@ -139,7 +139,8 @@ class Mailroom:
             return False
         if owner is None or owner == mine:
             return True
-        return not self._parts.alive(owner) if owner.host == mine.host else row.lease is None or row.lease < now
+        lives = self._parts.alive(owner) if owner.host == mine.host else None
+        return row.lease is None or row.lease < now if lives is None else not lives
 
     def _see_ends(self) -> None:
         """Runs that another engine carries out, and whose end somebody waits for here."""

@@ -2,8 +2,9 @@
 
 A process is told from every other by host, boot, pid and the time it started; a pid alone is soon someone
 else's. Processes of another pid namespace cannot be seen, so the namespace belongs to the host: their owners
-are believed until the lease is over. The keeper is a thread, because user code may block the loop for longer
-than a lease; it ends with the process, and a frozen process renews nothing.
+are believed until the lease is over. So are those of this host that are stopped (SIGSTOP, Ctrl-Z): they live, but
+nobody knows for what. The keeper is a thread, because user code may block the loop for longer than a lease; it ends
+with the process, and a frozen process renews nothing. When it wakes, it is not *sure* of its runs until it has.
 """
 
 from __future__ import annotations
@@ -78,11 +79,27 @@ def retire(owner: Owner) -> None:
     _living.discard(owner.token)
 
 
-def alive(owner: Owner) -> bool:
-    """Whether an owner of this host still lives."""
+def alive(owner: Owner) -> bool | None:
+    """Whether an owner of this host still lives; None when it is stopped, so that its lease has to tell."""
     if owner.boot != boot_id() or started(owner.pid) != owner.started:
         return False
-    return owner.pid != os.getpid() or owner.token in _living
+    if owner.pid == os.getpid():
+        return owner.token in _living
+    return None if _is_stopped(owner.pid) else True
+
+
+def holds(owner: Owner, lease: float | None, at: float) -> bool:
+    """Whether an owner of any host keeps what it owns: it lives, or it is to be believed at wall `at`."""
+    lives = alive(owner) if owner.host == host_id() else None
+    return lease is not None and at < lease if lives is None else lives
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] in "Tt"
 
 
 class Keeper:
@@ -95,6 +112,7 @@ class Keeper:
         self._fences: dict[int, int] = {}
         self._lock = threading.Lock()
         self._threads = threads
+        self._renewed = clock.now().elapsed
 
     def start(self) -> None:
         self._end = self._threads.beat(self.lease / 3, self.renew, "callboard-keeper")
@@ -110,15 +128,21 @@ class Keeper:
         with self._lock:
             self._fences.pop(run, None)
 
+    def is_sure(self) -> bool:
+        """Whether nobody can have taken our runs: the leases were renewed so late that they are not over."""
+        return self._clock.now().elapsed - self._renewed < self.lease
+
     def renew(self) -> None:
         """Once, now. A store that fails is asked again next time: the lease has time for that."""
         with self._lock:
             fences = tuple(self._fences.items())
-        if not fences:
-            return
-        try:
-            lost = self._store.renew(fences, self._clock.now().wall + self.lease)
-        except CallboardError:
-            return
+        now = self._clock.now()
+        lost: Sequence[int] = ()
+        if fences:
+            try:
+                lost = self._store.renew(fences, now.wall + self.lease)
+            except CallboardError:
+                return
+        self._renewed = now.elapsed
         if lost:
             self._lost(tuple(lost))

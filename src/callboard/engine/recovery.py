@@ -71,7 +71,9 @@ class Shapes:
             self.get(found.run.plan, found.plan)
 
 
-def take(store: Store, run: int, owner: Owner, lease: float, at: float, alive: Callable[[Owner], bool]) -> Taken | None:
+def take(
+    store: Store, run: int, owner: Owner, lease: float, at: float, alive: Callable[[Owner], bool | None]
+) -> Taken | None:
     """Claim a run (unless it is ours already) and read it; None while its owner lives. Blocks.
 
     Raises StoreError, NotFound, and StoreDamaged before anything of a damaged run is touched.

@@ -48,7 +48,7 @@ class Parts:
     )  # fmt: skip
 
     admission: Admission
-    alive: Callable[[Owner], bool]
+    alive: Callable[[Owner], bool | None]
     backend: Backend
     begun: Callable[[RunRow], Mapping[str, Json]] | None
     clock: Clock
@@ -77,6 +77,7 @@ class Taking:
         self._parts = parts
         self.refused: dict[int, str] = {}  # runs this engine does not carry out, and why
         self.wanted: set[int] = set()  # submitted while another engine had them
+        self.lost: set[int] = set()  # runs that were ours and are another engine's now
         self._ends: dict[int, list[asyncio.Future[Status]]] = {}
         self._leaving: dict[int, tuple[int, Status | None]] = {}  # runs to be released → fence, how they ended
         self._shapes = recovery.Shapes()
@@ -106,6 +107,7 @@ class Taking:
         held, why = self._held(taken)
         self._leaving.pop(number, None)
         self.wanted.discard(number)
+        self.lost.discard(number)
         self.refused.pop(number, None)
         self._parts.runs[number] = held
         self._parts.keeper.hold(number, taken.fence)
@@ -153,8 +155,8 @@ class Taking:
         letters = self._parts.store.inbox(run.number, 0, recovery.MOST_LETTERS)
         return recovery.Taken(RunRows(run, plan, (), (), (), ()), run.fence, 0, letters, ())
 
-    def _lives(self, owner: Owner) -> bool:
-        return owner != self._parts.owner and self._parts.alive(owner)
+    def _lives(self, owner: Owner) -> bool | None:
+        return False if owner == self._parts.owner else self._parts.alive(owner)
 
     def _install(self, held: Held, taken: recovery.Taken, *, new: bool) -> None:
         """The run behind the rows is in memory; what was outside and is not here is lost."""
@@ -285,6 +287,8 @@ class Taking:
         """Another engine owns it: stop own work, forget it, tell who waits for an answer."""
         self._abandon(held, FenceLost((held.number,)), stepped)
         self.wanted.add(held.number)
+        self.lost.add(held.number)
+        self._parts.tell("lost", f"run {held.id} was taken over by another process while this one stood still")
 
     def set_aside(self, held: Held, why: str, *, release: bool = False) -> None:
         """This run cannot be carried out here; all others go on. What it has on disk stays as it is."""

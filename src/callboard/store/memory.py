@@ -114,7 +114,9 @@ class MemoryStore(MemoryRecords):
         self.commit(writes)
         return True
 
-    def claim(self, run: int, owner: Owner, lease: float, at: float, *, alive: Callable[[Owner], bool]) -> int | None:
+    def claim(
+        self, run: int, owner: Owner, lease: float, at: float, *, alive: Callable[[Owner], bool | None]
+    ) -> int | None:
         with self._lock:
             row = self._of(run).row
             if row.owner is not None and row.owner != owner and _holds(row, owner, at, alive):
@@ -402,10 +404,11 @@ class MemoryStore(MemoryRecords):
         return one.inbox[-1].offset
 
 
-def _holds(row: RunRow, owner: Owner, at: float, alive: Callable[[Owner], bool]) -> bool:
-    """Whether the run's owner keeps it from `owner`: alive on this host, or elsewhere within its lease."""
+def _holds(row: RunRow, owner: Owner, at: float, alive: Callable[[Owner], bool | None]) -> bool:
+    """Whether the run's owner keeps it from `owner`: alive on this host, or within its lease where nobody can tell."""
     assert row.owner is not None
-    return alive(row.owner) if row.owner.host == owner.host else row.lease is not None and at < row.lease
+    lives = alive(row.owner) if row.owner.host == owner.host else None
+    return row.lease is not None and at < row.lease if lives is None else lives
 
 
 def _states(write: Write) -> Iterator[str]:

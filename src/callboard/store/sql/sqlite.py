@@ -81,7 +81,9 @@ class SQLiteStore(Sound, RecordTable):
             lock.__exit__()
         return True
 
-    def claim(self, run: int, owner: Owner, lease: float, at: float, *, alive: Callable[[Owner], bool]) -> int | None:
+    def claim(
+        self, run: int, owner: Owner, lease: float, at: float, *, alive: Callable[[Owner], bool | None]
+    ) -> int | None:
         while True:
             row = self.row(q.OWNER, (run,))
             if row is None:
@@ -256,11 +258,12 @@ def _create_run(
     return found
 
 
-def _holds(holder: Owner, until: float | None, owner: Owner, at: float, alive: Callable[[Owner], bool]) -> bool:
-    """Whether `holder` keeps the run from `owner`: alive on this host, or elsewhere within its lease."""
+def _holds(holder: Owner, until: float | None, owner: Owner, at: float, alive: Callable[[Owner], bool | None]) -> bool:
+    """Whether `holder` keeps the run from `owner`: alive on this host, or within its lease where nobody can tell."""
     if holder == owner:
         return False
-    return alive(holder) if holder.host == owner.host else until is not None and at < until
+    lives = alive(holder) if holder.host == owner.host else None
+    return until is not None and at < until if lives is None else lives
 
 
 def _post(writer: apsw.Connection, run: int, facts: Sequence[tuple[str, str]], at: float) -> int:

@@ -132,6 +132,13 @@ def a_living_owner_keeps_its_run(bench: Bench) -> None:
 
 
 @case
+def an_owner_that_is_stopped_is_believed_until_its_lease_is_over(bench: Bench) -> None:
+    number, fence = bench.owned()
+    assert bench.store.claim(number, YOU, 2000.0, 999.0, alive=lambda owner: None) is None
+    assert bench.store.claim(number, YOU, 2000.0, 1000.0, alive=lambda owner: None) == fence + 1
+
+
+@case
 def a_released_run_is_anyones(bench: Bench) -> None:
     number, fence = bench.owned()
     bench.store.release(number, fence - 1)
