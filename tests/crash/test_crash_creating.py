@@ -7,14 +7,15 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
-from crash_show import PATIENCE, Show
 
+from callboard.battery.kills import cards
+from callboard.battery.processes import PATIENCE, Show, half_written
 from callboard.productions.manager import load_production
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from crash_show import Left
+    from callboard.battery.processes import Left
 
 SEED = int(os.environ.get("CALLBOARD_SEED") or 12)
 KILLS = max(10, int(os.environ.get("CALLBOARD_KILLS") or 100) // 8)
@@ -35,7 +36,7 @@ BEGIN = (
 
 @pytest.mark.timeout(10 * PATIENCE)
 def test_an_instance_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
-    show = Show(tmp_path / "show", notes=3, latency=0.0)
+    show = Show(cards(notes=3).lay_out(tmp_path / "show"))
     (show.root / "production_config.yml").write_text(CONFIG)
     first = show.lived(*BEGIN, program="callboard.cli.aitask")
     assert first.code == 0, first.out
@@ -61,7 +62,7 @@ def _length(left: Left) -> float:
 def _is_whole(show: Show) -> None:
     manager = load_production(show.root / "project-home/productions/cards")
     listed = show.instances()
-    assert show.half_written() == []
+    assert half_written(show.root) == []
     assert not list(manager.dir.glob("settings/*damaged*"))
     assert sorted(listed) == [f"{n:05}" for n in range(1, len(listed) + 1)]
     assert len(listed) <= len(show.lives)

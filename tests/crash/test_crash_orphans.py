@@ -8,7 +8,8 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from crash_show import PATIENCE, Show
+
+from callboard.battery.processes import PATIENCE, Show
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +49,8 @@ def sleep_long(pipe_data, params):
 @pytest.mark.timeout(2 * PATIENCE)
 @pytest.mark.parametrize("show", [COMMAND, FUNCTION], ids=["command", "function"])
 def test_a_killed_run_leaves_no_process_behind(show: str, tmp_path: Path) -> None:
-    stage = Show(tmp_path / "show", notes=0, show=show)
+    stage = Show(tmp_path / "show")
+    (stage.root / "show.ai").write_text(show)
     (stage.root / "function").mkdir()
     (stage.root / "function/sleepers.py").write_text(MODULE)
     os.mkfifo(stage.root / "up")

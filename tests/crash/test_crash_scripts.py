@@ -10,8 +10,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from crash_show import PATIENCE
 
+from callboard.battery.processes import PATIENCE
 from callboard.store.sql.sqlite import SQLiteStore
 
 if TYPE_CHECKING:

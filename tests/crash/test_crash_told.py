@@ -7,14 +7,15 @@ import signal
 import subprocess
 from typing import TYPE_CHECKING
 
-from crash_show import PATIENCE, Show
+from callboard.battery.kills import cards
+from callboard.battery.processes import PATIENCE, Show
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def test_a_killed_run_that_is_cancelled_fails_its_instance(tmp_path: Path) -> None:
-    show = Show(tmp_path / "show", notes=3, latency=PATIENCE)
+    show = Show(cards(notes=3).lay_out(tmp_path / "show"), latency=PATIENCE)
     process = show.start("run", "show.ai", "text", "--id", "show")
     while not show.asked():
         try:

@@ -14,10 +14,12 @@ from hashlib import sha256
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from callboard.battery import history
 from callboard.battery.processes import asked_again, differing, half_written, known, recorded_hashes, scan_productions
 from callboard.battery.proof import Found
 from callboard.battery.scenes import SCENES, Scene
 from callboard.battery.show import Wrong, as_if_new, fast_folder
+from callboard.battery.workloads import Ending
 from callboard.crash import POINTS, listening
 from callboard.testing.disk.calls import watched
 from callboard.testing.disk.image import kills, whole
@@ -169,7 +171,8 @@ def tried_at(play: Play, image: Image, folder: Path, at: Try) -> list[str]:
             scan_productions(root)
             wrong += [f"{path} was left behind" for path in half_written(root)]
             wrong += [f"{path} differs from what is recorded" for path in differing(root)]
-            known(root)
+            if isinstance(play.ending, Ending):  # a machine has played
+                wrong += history.check(root / ".callboard/callboard.db")
         except Exception as error:
             wrong = [f"it broke with {type(error).__name__}: {error}"]
     return [f"{where}: {one}" for one in wrong]

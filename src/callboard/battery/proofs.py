@@ -6,6 +6,11 @@ from __future__ import annotations
 from callboard.battery.proof import Proof
 
 PROOFS: tuple[Proof, ...] = (
+    # T1
+    Proof(
+        "kills", "kill -9 at random moments: of runs, of their children, of commands", "kills:prove_kills", "kills",
+        gate=100, nightly=1_000, promise=(1, 2, 15),
+    ),
     # T2
     Proof(
         "points", "every named crash point, in every kind of run", "points:prove_points", "kills",
