@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # a connection that is closed drops the errors of its files, and the driver says that it did
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.timeout(240),
+]
 
 PARTS = 2  # of the numbers n, each a test, for as many processes
 

@@ -57,7 +57,7 @@ def test_only_the_owner_can_read_what_is_recorded(bench: Bench, path: Path) -> N
     text = json.dumps({"value": "a" * 100_000})
     bench.store.commit([Write(number, fence, 1.0, [FACT], outcomes=[(number << 40 | 1, 0, text)])])
     files = [one for one in path.parent.rglob("*") if one.is_file()]
-    assert len(files) == 6  # database, log, its index, two of the lock, one content file
+    assert len(files) == 7  # database, log, its index, what is known of them, two of the lock, one content file
     assert {one.stat().st_mode & 0o777 for one in files} == {0o600}
     folders = [path.parent, *(one for one in path.parent.rglob("*") if one.is_dir())]
     assert {one.stat().st_mode & 0o777 for one in folders} == {0o700}
@@ -296,7 +296,7 @@ def test_a_database_of_someone_else_is_refused_and_left_alone(tmp_path: Path) ->
 def test_a_file_that_is_no_database_is_damage(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"not a database at all" * 500)
-    with pytest.raises(StoreDamaged, match="backups"):
+    with pytest.raises(StoreDamaged, match="callboard repair"):
         SQLiteStore(path)
     assert path.read_bytes().startswith(b"not a database")
 
@@ -320,8 +320,11 @@ def test_a_torn_page_is_damage_at_first_touch(bench: Bench, path: Path) -> None:
         for page in range(30, path.stat().st_size // size):
             file.seek(page * size)
             file.write(b"\xff" * 64)
-    Path(f"{path}-wal").unlink()
-    store = SQLiteStore(path)
+    Path(f"{path}-wal").unlink()  # all of it was copied back
+    with pytest.raises(StoreDamaged, match="callboard repair"):
+        SQLiteStore(path)  # nobody writes to it any more
+    store = SQLiteStore(path, readonly=True)
+    assert store.faults
     with pytest.raises(StoreDamaged):
         store.executions(number)
     assert store.check()

@@ -9,8 +9,10 @@ it would find nothing.
 
 from __future__ import annotations
 
+import json
 import shutil
 from bisect import bisect_right
+from contextlib import suppress
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -141,6 +143,7 @@ def examine(played: Played, image: Image, root: Path, random: Random) -> None:
     """Open what is left and hold it against what was said. Raises Loss; anything else is worse."""
     begun, done = bisect_right(played.begun, image.cut), bisect_right(played.acknowledged, image.cut)
     whole_or_not_at_all(root)
+    boot_again(root)
     if random.random() < 0.5 and (root / ".callboard").exists():
         (root / ".callboard" / "callboard.db-shm").write_bytes(random.randbytes(32768))
     store = open_store(root)
@@ -156,6 +159,13 @@ def examine(played: Played, image: Image, root: Path, random: Random) -> None:
         recover(store, root)
     finally:
         store.close()
+
+
+def boot_again(root: Path) -> None:
+    """A cut ends the boot that a project's note tells of, and with it what is believed of files never synced."""
+    for note in root.glob(".callboard/run/*.known"):
+        with suppress(ValueError):
+            note.write_text(json.dumps({**json.loads(note.read_text()), "boot": "before the cut"}))
 
 
 # ── after a kill ────────────────────────────────────────────────────────────────────────────────────────

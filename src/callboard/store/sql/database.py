@@ -24,26 +24,24 @@ import apsw
 
 from callboard.crash import point
 from callboard.errors import (
-    Busy,
     CallboardError,
-    Conflict,
     ForkedProcess,
-    NotJson,
     StoreDamaged,
     StoreError,
     StoreRefused,
 )
-from callboard.store.content import sync
-from callboard.store.sql import files, gate, schema
+from callboard.store.sql import backups, files, gate, schema
 from callboard.store.sql import queries as q
 from callboard.store.sql.doubt import Doubt
 from callboard.store.sql.lock import WriteLock
+from callboard.store.sql.telling import damaged, translated
+from callboard.store.sql.witness import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+INSPECTED = 16 << 20  # bytes of a file up to which every page is looked at when it is opened: 8 ms
 GROWN = 4_000_000  # bytes of the write-ahead log, grown in advance: a chain is a quarter faster so
-_PAGES = 1000  # pages per step of a backup
 SETTINGS = "PRAGMA busy_timeout = 60000; PRAGMA temp_store = MEMORY; PRAGMA synchronous = FULL;"
 
 Row = tuple[Any, ...]
@@ -63,15 +61,21 @@ class Database:
         self._lock: WriteLock | None = None
         self._writer: apsw.Connection | None = None
         self._watcher: apsw.Connection | None = None
-        self._doubt = Doubt(path)
+        self._doubt, self._witness = Doubt(path), Witness(path)
+        self._untouched = False  # it is evidence: the log is not copied back when it is closed
+        self.faults: list[str] = []  # what is wrong with a file that can be read all the same
         self._held = threading.local()
         try:
             self._open_to_read() if readonly else self._open_to_write()
         except (apsw.Error, UnicodeDecodeError, OSError) as error:
             told = self.failed(error)
+            if isinstance(error, apsw.SQLError):  # our own queries: it has not the tables that it says it has
+                told = damaged(path, str(error))
+            self._untouched = isinstance(told, StoreDamaged)
             self.close()
             raise told from error
-        except CallboardError:
+        except CallboardError as error:
+            self._untouched = isinstance(error, StoreDamaged)
             self.close()
             raise
         _open.add(self)
@@ -191,10 +195,25 @@ class Database:
         """Copy the database to `to`, whole or not at all, while others go on reading and writing."""
         self._here()
         try:
-            self._backup(to)
+            source = self._reader()
+            try:
+                backups.copy(source, to, self._vfs)
+            finally:
+                _close(source)
         except (apsw.Error, OSError) as error:
             raise translated(error, to) from error
         return to
+
+    def backup_if_due(self, wall: float) -> Path | None:
+        """The daily copy into `backups/`, when the newest is older than a day; the oldest of too many are removed."""
+        folder = self.path.parent / "backups"
+        with backups.alone(self.path.parent / "run" / f"{self.path.name}.backup") as alone:
+            if not alone or not backups.is_due(folder, self.path, wall):
+                return None
+            backups.clear(folder, f"{self.path.stem}-2")
+            made = self.backup(backups.place(folder, self.path, wall))
+            backups.thin(folder, self.path)
+            return made
 
     def check(self) -> list[str]:
         """What SQLite finds wrong with the file, in its words; empty when nothing is."""
@@ -211,16 +230,16 @@ class Database:
             return
         for connection in (*self._idle, self._watcher):
             if connection is not None:
-                _close(connection)
+                self._close(connection)
         self._idle, self._watcher = [], None
         if self._lock is not None:
             if self._writer is not None:
                 with self._lock:
-                    if self._doubt:
+                    if self._doubt and not self._untouched:
                         with suppress(apsw.Error):
                             self._empty_log()
                     point("store.close")
-                    _close(self._writer)
+                    self._close(self._writer)
                     point("store.closed")
             self._lock.close()
         self._writer = self._lock = None
@@ -231,12 +250,19 @@ class Database:
         if not self.path.exists():
             raise StoreError(f"there is no {self.path}")
         self._doubt.sync()
+        if mark := self._witness.before():
+            self.faults.append(mark)
         reader = self._reader()
         self._idle.append(reader)
         have, known = schema.version(reader), len(schema.MIGRATIONS)
         schema.check(have, known, str(self.path))
         if have < known:
             raise StoreRefused(f"{self.path} has an older schema ({have} of {known}); open it for writing once")
+        try:
+            self._witness.after(reader)
+            self._inspect(reader)
+        except StoreDamaged as error:
+            self.faults.append(str(error))
 
     def _open_to_write(self) -> None:
         folder = self.path.parent
@@ -244,13 +270,35 @@ class Database:
         files.make_way(folder / "run", 0o700)
         self._lock = WriteLock(folder / "run" / f"{self.path.name}.lock")
         with self._lock:
-            new = files.create(self.path) and new
+            if files.create(self.path):
+                self._witness.forget()
+            else:
+                new = False
             self._doubt.settle()
+            if mark := self._witness.before():
+                raise damaged(self.path, mark)
             self._writer = writer = self._connect_to_write()
+            if schema.version(writer):
+                self._witness.after(writer)
+                self._inspect(writer)
             if not new and not schema.version(writer):
                 files.sync_way(self.path)
             schema.upgrade(writer, schema.MIGRATIONS, time.time(), self._backup_before_upgrade)
             self._grow()
+            self._witness.note(writer)
+
+    def _inspect(self, connection: apsw.Connection) -> None:
+        """Whether the file is one that we have made, page for page while it is small. Raises StoreDamaged."""
+        found, have = list[str](), schema.version(connection)
+        if have == len(schema.MIGRATIONS):
+            found += schema.strange(connection)
+        try:
+            for what in ("5",) if self.path.stat().st_size <= INSPECTED else ("run", "standing"):
+                found += [str(row[0]) for row in connection.execute(f"PRAGMA quick_check({what})") if row[0] != "ok"]
+        except apsw.CorruptError as error:
+            found.append(str(error))
+        if found:
+            raise damaged(self.path, "; ".join(found[:3]))
 
     def _connect_to_write(self) -> apsw.Connection:
         writer = self._connect(apsw.SQLITE_OPEN_READWRITE)
@@ -259,6 +307,12 @@ class Database:
         writer.file_control("main", apsw.SQLITE_FCNTL_PERSIST_WAL, _PERSIST)
         writer.execute(q.VIEWS)
         return writer
+
+    def _close(self, connection: apsw.Connection) -> None:
+        if self._untouched:
+            with suppress(apsw.Error):
+                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        _close(connection)
 
     def _begin_anew(self) -> None:
         """Empty the log and write through a new connection from now on. Raises StoreError while the disk fails."""
@@ -301,38 +355,11 @@ class Database:
         self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
 
     def _backup_before_upgrade(self, version: int) -> None:
-        stamp, backups = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), self.path.parent / "backups"
-        for left in backups.glob(f".{self.path.stem}-schema{version}-*.db.tmp*"):
-            point("file.clear")
-            left.unlink(missing_ok=True)  # by one who was killed: we have the lock
-        self._backup(backups / f"{self.path.stem}-schema{version}-{stamp}.db")
-
-    def _backup(self, to: Path) -> None:
-        files.make_way(to.parent, 0o700)
-        temporary = to.with_name(f".{to.name}.tmp")
-        temporary.unlink(missing_ok=True)
-        files.clear(temporary)  # what one that failed has left would be taken for ours
-        files.create(temporary)
-        point("backup.begin")
-        copy, source = apsw.Connection(str(temporary), vfs=self._vfs), self._writer or self._reader()
-        try:
-            backup = copy.backup("main", source, "main")
-            while not backup.done:
-                backup.step(_PAGES)
-                point("backup.copy")
-            backup.finish()
-            copy.execute("PRAGMA journal_mode = DELETE")
-        except BaseException:
-            _close(copy)
-            raise
-        copy.close()
-        point("backup.copied")
-        files.clear(temporary)
-        files.sync_file(temporary)
-        point("backup.rename")
-        os.replace(temporary, to)
-        point("backup.renamed")
-        sync(to.parent)
+        assert self._writer is not None
+        folder = self.path.parent / "backups"
+        backups.clear(folder, f"{self.path.stem}-schema{version}-")  # left by one who was killed: we have the lock
+        name = f"{self.path.stem}-schema{version}-{backups.stamp(time.time())}.db"
+        backups.copy(self._writer, folder / name, self._vfs)
 
     def _here(self) -> None:
         if os.getpid() != self._process:
@@ -361,42 +388,6 @@ def _close(connection: apsw.Connection) -> None:
     """The last of a file copies the log back; when the disk fails in that, it is still in the log."""
     with suppress(apsw.Error):
         connection.close()
-
-
-def translated(error: BaseException, path: Path) -> CallboardError:
-    """Our error for one of SQLite's or the system's, saying what to do."""
-    match error:
-        case CallboardError():
-            return error
-        case UnicodeEncodeError():
-            return NotJson(f"a text that is not Unicode cannot be recorded: {error.reason}")
-        case apsw.CorruptError() | apsw.NotADBError() | UnicodeDecodeError():
-            return StoreDamaged(
-                f"{path} is damaged ({error}). It is kept as it is: move it away with its -wal file, "
-                f"and put the newest of {path.parent / 'backups'} in its place"
-            )
-        case apsw.FullError():
-            return StoreError(f"the disk is full: nothing of this was recorded, all before it is safe ({path})")
-        case apsw.BusyError() | apsw.LockedError():
-            return Busy(f"another program has held {path} for a minute", retry_after=10.0)
-        case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.CantOpenError():
-            return StoreError(f"{path} cannot be opened for this ({error})")
-        case apsw.ConstraintError():
-            return _constraint(error)
-        case apsw.IOError():
-            return StoreError(f"the disk failed: nothing of this was recorded, all before it is safe ({path}: {error})")
-        case OSError():
-            return StoreError(f"{error.filename or path}: {error.strerror or error}")
-    return StoreError(f"{path}: {type(error).__name__}: {error}")
-
-
-def _constraint(error: apsw.ConstraintError) -> CallboardError:
-    text = str(error)
-    if "UNIQUE" in text:
-        return Conflict(f"recorded already: {text.removeprefix('UNIQUE constraint failed: ')}")
-    if "json_valid" in text:
-        return NotJson(f"a text that is not strict JSON was refused: {text}")
-    return StoreError(f"refused by the store: {text}")
 
 
 def _disown_all() -> None:

@@ -8,15 +8,17 @@ stand alone: statuses load without reading them, and their key is what makes the
 
 from __future__ import annotations
 
+import secrets
+from functools import cache
 from typing import TYPE_CHECKING
+
+import apsw
 
 from callboard.crash import point
 from callboard.errors import StoreRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    import apsw
 
 APPLICATION = 0x43414C42  # "CALB": tells our file from any other SQLite database
 
@@ -188,7 +190,29 @@ ALTER TABLE standing ADD COLUMN echo INTEGER;
 ALTER TABLE ledger ADD COLUMN seal INTEGER;
 """
 
+_VERSIONS = "CREATE TABLE schema_version (number INTEGER PRIMARY KEY, at REAL NOT NULL) STRICT"
+_OBJECTS = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
+
 MIGRATIONS: tuple[str, ...] = (_FIRST, _SEALS)
+
+
+def strange(connection: apsw.Connection) -> list[str]:
+    """What of our tables and indexes is not as the migrations make it: a name that lost a letter is a damage, too."""
+    have = {row[:2]: row[2] for row in connection.execute(_OBJECTS)}
+    made = _made().items()
+    return [f"{kind} {name} is not as it was made" for (kind, name), sql in made if have.get((kind, name)) != sql]
+
+
+@cache
+def _made() -> dict[tuple[str, str], str]:
+    new = apsw.Connection(":memory:")
+    try:
+        new.execute(_VERSIONS)
+        for migration in MIGRATIONS:
+            new.execute(migration)
+        return {row[:2]: row[2] for row in new.execute(_OBJECTS)}
+    finally:
+        new.close()
 
 
 def version(connection: apsw.Connection) -> int:
@@ -224,8 +248,10 @@ def upgrade(connection: apsw.Connection, migrations: Sequence[str], at: float, b
     point("schema.begin")
     with connection:
         if not have:
-            connection.execute("CREATE TABLE schema_version (number INTEGER PRIMARY KEY, at REAL NOT NULL) STRICT")
+            connection.execute(_VERSIONS)
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
+        if not connection.pragma("user_version"):
+            connection.execute(f"PRAGMA user_version = {secrets.randbelow((1 << 31) - 1) + 1}")  # which database it is
         for number in range(have, len(migrations)):
             connection.execute(migrations[number])
             connection.execute("INSERT INTO schema_version VALUES (?, ?)", (number + 1, at))

@@ -1,0 +1,142 @@
+"""What else lies there that knows the database: whether its log is its own and whole, and whether it is the one
+that was here before.
+
+A commit stands in the write-ahead log until it is copied back. If the log is taken away, cut or exchanged, SQLite
+sees a shorter log and believes it: what was acknowledged is gone without a word, or pages of another file are
+written into ours. But the index of the log (`-shm`), which every process maps, remains when all of them are killed,
+and says how far the log went. It is believed only within one boot, because it is never synced; the note beside the
+lock says which boot that was, and which database (a number in its header) lay here.
+
+What was found stays said (`damaged`), since opening the database rewrites the index: it is written to by nobody
+until `callboard repair` has taken the mark away.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from struct import Struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from callboard.errors import StoreDamaged
+from callboard.store import whole
+
+if TYPE_CHECKING:
+    import apsw
+
+_HEADER = Struct("=IIIBBHII8s8s2I")  # of the index: …, mxFrame, nPage, aFrameCksum, aSalt, aCksum
+_WORDS = Struct("=10I")
+_BACKFILL = Struct("=I")
+_BACKFILL_AT = 2 * _HEADER.size
+_SALT = slice(16, 24)  # in the log's header
+_NONE = bytes(8)  # the mark of a log in which nothing was found
+_TRIES = 5  # readings of an index that a living process may be changing
+
+
+class Index(NamedTuple):
+    """How far a log went: frames in it, those copied back, the mark of its generation."""
+
+    frames: int
+    copied: int
+    salt: bytes
+
+
+class Witness:
+    """Of one database file. `before` it is opened, `after` it was read for the first time."""
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        self._log, self._index = Path(f"{database}-wal"), Path(f"{database}-shm")
+        self._note = database.parent / "run" / f"{database.name}.known"
+        self.mark = database.parent / "run" / f"{database.name}.damaged"
+        self._seen: Index | None = None
+
+    def before(self) -> str:
+        """What is wrong already: "" or the words of the mark. Raises StoreDamaged for another database's log."""
+        with suppress(OSError):
+            return self.mark.read_text("utf-8")
+        if self._known().get("boot") == _boot():
+            for _ in range(_TRIES):
+                self._seen = index = self._read_index()
+                salt = self._salt()
+                if index is None or not index.frames or not salt or salt == index.salt:
+                    break
+                if self._read_index() == index:
+                    raise self._damaged(
+                        f"the log {self._log.name} is not the one that belongs to {self._database.name}"
+                    )
+        return ""
+
+    def after(self, connection: apsw.Connection) -> None:
+        """Raises StoreDamaged when commits are missing, or when this is not the database that was here."""
+        seen, now = self._seen, self._read_index()
+        if seen is not None and seen.frames > seen.copied:
+            left = 0 if now is None or now.salt == _NONE else now.frames if now.salt == seen.salt else seen.frames
+            if left < seen.frames:
+                raise self._damaged(f"its log went to page {seen.frames} and ends at {left}: commits are missing")
+        known, number = self._known().get("database"), connection.pragma("user_version")
+        if known and number and known != number:
+            raise self._damaged("this is another database than the one that was here before")
+
+    def note(self, connection: apsw.Connection) -> None:
+        """From now on this database and this boot are known. Lossy: it is a help and no record."""
+        told = {"boot": _boot(), "database": connection.pragma("user_version")}
+        if self._known() != told:
+            with suppress(OSError):
+                whole.replace(self._note.parent, self._note.name, json.dumps(told).encode(), synced=False)
+
+    def forget(self) -> None:
+        """The database is a new one, or was mended."""
+        for path in (self.mark, self._note):
+            path.unlink(missing_ok=True)
+
+    def _damaged(self, what: str) -> StoreDamaged:
+        with suppress(OSError):
+            whole.replace(self.mark.parent, self.mark.name, what.encode())
+        return StoreDamaged(f"{self._database} is damaged: {what}. It is kept as it is; mend it with: callboard repair")
+
+    def _known(self) -> dict[str, object]:
+        try:
+            told = json.loads(self._note.read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return told if isinstance(told, dict) else {}
+
+    def _salt(self) -> bytes:
+        try:
+            with self._log.open("rb") as log:
+                return log.read(32)[_SALT]
+        except OSError:
+            return b""
+
+    def _read_index(self) -> Index | None:
+        """None where there is none, or one that is not whole."""
+        try:
+            with self._index.open("rb") as file:
+                data = file.read(_BACKFILL_AT + 4)
+        except OSError:
+            return None
+        header = data[: _HEADER.size]
+        if len(data) < _BACKFILL_AT + 4 or header != data[_HEADER.size : _BACKFILL_AT]:
+            return None
+        fields = _HEADER.unpack(header)
+        if not fields[3] or _checksum(_WORDS.unpack(header[: _WORDS.size])) != fields[-2:]:
+            return None
+        return Index(fields[6], _BACKFILL.unpack_from(data, _BACKFILL_AT)[0], fields[9])
+
+
+def _checksum(words: tuple[int, ...]) -> tuple[int, int]:
+    """SQLite's, over pairs of 32-bit words."""
+    one = other = 0
+    for place in range(0, len(words), 2):
+        one = (one + words[place] + other) & 0xFFFFFFFF
+        other = (other + words[place + 1] + one) & 0xFFFFFFFF
+    return one, other
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
