@@ -46,7 +46,6 @@ POINTS = {
     "backup.copy": "some pages were copied",
     "backup.copied": "the copy is whole, under a temporary name",
     "backup.rename": "it is synced and will get its name",
-    "backup.thin": "a copy that is too old will be removed",
     "backup.renamed": "it has its name, not yet durable",
     # transactions
     "transaction.begin": "a transaction will begin",

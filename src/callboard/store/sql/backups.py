@@ -74,6 +74,7 @@ def clear(folder: Path, beginning: str) -> None:
 
 
 def _remove(temporary: Path) -> None:
+    point("file.clear")
     temporary.unlink(missing_ok=True)
     files.clear(temporary)
 
@@ -108,7 +109,7 @@ def is_due(folder: Path, database: Path, wall: float) -> bool:
 def thin(folder: Path, database: Path, kept: int = KEPT) -> None:
     """Remove all daily copies but the newest."""
     for path in _daily(folder, database)[kept:]:
-        point("backup.thin")
+        point("file.clear")
         path.unlink(missing_ok=True)
 
 
@@ -126,6 +127,7 @@ def _listed(folder: Path) -> list[Path]:
 @contextmanager
 def alone(lock: Path) -> Iterator[bool]:
     """Whether no other process is making a copy just now, nor will while this lasts."""
+    point("lock.open")
     file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -19,6 +19,7 @@ from pathlib import Path
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from callboard.crash import point
 from callboard.errors import StoreDamaged
 from callboard.store import whole
 
@@ -89,6 +90,7 @@ class Witness:
     def forget(self) -> None:
         """The database is a new one, or was mended."""
         for path in (self.mark, self._note):
+            point("file.clear")
             path.unlink(missing_ok=True)
 
     def _damaged(self, what: str) -> StoreDamaged:
