@@ -9,7 +9,8 @@ import pytest
 from callboard.app import project as projects
 from callboard.app.settings import Settings, from_environment
 from callboard.app.wiring import open_house
-from callboard.errors import NotFound, UsageError
+from callboard.errors import NotFound, StoreRefused, UsageError
+from callboard.store.sql import schema
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,3 +86,19 @@ def test_another_address_of_openai_is_for_its_models_only(tmp_path: Path) -> Non
     house = open_house(Settings(openai_url="https://proxy.example.org/v1"), here=tmp_path, memory=True)
     assert house.gateway.choose("gpt-4o").provider.base_url == "https://proxy.example.org/v1"
     assert "proxy" not in house.gateway.choose("gemini-2.0-flash").provider.base_url
+
+
+def test_whoever_looks_brings_an_older_project_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_house(Settings(), here=tmp_path, make=True).close()
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE more (a INTEGER) STRICT"))
+    house = open_house(Settings(), here=tmp_path, readonly=True)
+    assert house.store.runs() == []
+    house.close()
+
+
+def test_a_project_of_a_newer_version_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE more (a INTEGER) STRICT"))
+        open_house(Settings(), here=tmp_path, make=True).close()
+    with pytest.raises(StoreRefused, match="newer"):
+        open_house(Settings(), here=tmp_path, readonly=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -75,3 +76,39 @@ def _plain(line: str) -> str:
     for code in ("0", "1", "2", "31", "32", "33", "36"):
         line = line.replace(f"\x1b[{code}m", "")
     return line
+
+
+def test_a_narrow_terminal_shows_less_and_never_cuts_an_id(desk: Desk) -> None:
+    desk.write("a-pipeline-with-a-name.ai", "pipe:\n  - {name: a-question, type: human, question: well?}\n")
+    desk.good("run", "a-pipeline-with-a-name.ai", "x", code=4)
+    run = desk.run_id()
+    for wide in (60, 80, 120):
+        shown = _plain(desk.terminal("ls", columns=wide).out)
+        assert run in shown and "waiting for" in shown
+        assert all(len(line) <= wide for line in shown.splitlines()[:2])
+    assert "waiting for approval of a-question" in _plain(desk.terminal("ls", columns=100).out)
+    assert "begun (UTC)" not in desk.terminal("ls", columns=60).out
+
+
+def test_a_run_of_very_many_tasks_is_shown_in_few_lines(desk: Desk) -> None:
+    steps = "".join(f"  - {{name: s{n}, type: command, command: ['true'], needs: []}}\n" for n in range(60))
+    desk.write("many.ai", f"pipe:\n{steps}  - {{name: bad, type: command, command: ['false'], needs: []}}\n")
+    desk.good("run", "many.ai", "x", code=1)
+    shown = desk.good("show").out
+    assert "61 tasks: 60 success, 1 failed" in shown and "bad" in shown and "s59" not in shown
+    assert "… and 60 more; --json has all of them" in shown
+    assert len(desk.json("show")["tasks"]) == 61
+
+
+def test_many_failed_items_are_a_few_names_and_a_number(desk: Desk) -> None:
+    desk.write(
+        "items.ai",
+        "pipe:\n  - {name: each, type: command, each: [a, b, c, d, e], key: '{{item}}', command: ['false']}\n",
+    )
+    said = desk.good("run", "items.ai", code=1)
+    assert "items a, b, c and 2 more" in said.err and "items a, b, c and 2 more" in desk.good("show").out
+    assert desk.json("show")["tasks"][0]["reason"] == "items a,b,c,d,e"
+
+
+def _plain(shown: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown)

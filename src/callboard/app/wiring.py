@@ -20,7 +20,7 @@ from callboard.app import project as projects
 from callboard.core.status import INIT
 from callboard.engine.clock import SystemClock
 from callboard.engine.owner import alive, holds, host_id, new_owner
-from callboard.errors import Conflict, NotFound, UsageError
+from callboard.errors import Conflict, NotFound, StoreRefused, UsageError
 from callboard.executors.registry import REGISTRY
 
 if TYPE_CHECKING:
@@ -230,8 +230,18 @@ def open_house(
         return House(settings, None, load("store.memory", "MemoryStore")(), inside=inside)
     find = projects.find_or_make if make else projects.need
     project = find(settings.project, here)
-    store = load("store.sql.sqlite", "SQLiteStore")(project.database, readonly=readonly and project.database.exists())
-    return House(settings, project, store, inside=inside)
+    return House(settings, project, _store(project, readonly and project.database.exists()), inside=inside)
+
+
+def _store(project: Project, readonly: bool) -> Any:
+    """The project's store. One that an older version has left is brought up to date first, whoever comes to look."""
+    made = load("store.sql.sqlite", "SQLiteStore")
+    if readonly:
+        try:
+            return made(project.database, readonly=True)
+        except StoreRefused:
+            made(project.database).close()  # refused again, in the same words, where nothing can be done about it
+    return made(project.database, readonly=readonly)
 
 
 def _connect(endpoint: Any, clock: Any) -> Any:

@@ -10,7 +10,7 @@ import click
 from callboard.app.views.runs import runs
 from callboard.app.views.words import waits
 from callboard.cli.context import Told, json_option
-from callboard.cli.table import clock, money, table
+from callboard.cli.table import clock, fits, money, table
 from callboard.cli.written import from_here
 from callboard.core.status import Status
 
@@ -39,19 +39,35 @@ def _first(found: list[dict[str, Any]]) -> str:
     return str(next((run["id"] for run in found if run["because"]), found[0]["id"]))
 
 
+#: Columns that are left out where a terminal has no room for them, the first one first; an id is never cut.
+_DROPPED = ("calls", "name", "begun (UTC)")
+_CUT = ("reason", "name", "in")
+
+
 def _table(found: list[dict[str, Any]]) -> str:
     """A reason stands there when any run has one, a directory when any was begun elsewhere."""
     if not found:
         return "no runs"
-    columns = {
+    columns: dict[str, list[object]] = {
         "id": [run["id"] for run in found],
         "status": [run["status"] for run in found],
         "reason": [waits(run["because"]) for run in found],
         "name": [run["name"] for run in found],
-        "begun (UTC)": [clock(run["created"]) for run in found],
+        "begun (UTC)": [clock(run["created"])[:16] for run in found],
         "calls": [run["calls"] for run in found],
         "cost": [money(run["cost"], run["unpriced"]) for run in found],
         "in": ["" if run["dir"] == os.getcwd() else from_here(run["dir"]) for run in found],
     }
     shown = {name: cells for name, cells in columns.items() if name not in ("reason", "in") or any(cells)}
-    return table(list(shown), list(zip(*shown.values(), strict=True)), status=1)
+    for name in _DROPPED:
+        if not fits(list(shown), _rows(shown), whole=_whole(shown, "reason")):
+            del shown[name]
+    return table(list(shown), _rows(shown), status=1, whole=_whole(shown))
+
+
+def _rows(shown: dict[str, list[object]]) -> list[tuple[object, ...]]:
+    return list(zip(*shown.values(), strict=True))
+
+
+def _whole(shown: dict[str, list[object]], *more: str) -> set[int]:
+    return {at for at, name in enumerate(shown) if name in more or name not in _CUT}

@@ -28,7 +28,7 @@ VERBS = {
     "cancel": "stop a run for good",
     "approve": "approve the draft a run waits with, or decide about an effect",
     "reject": "reject the draft a run waits with",
-    "production": "set up productions, list and rescan their instances",
+    "production": "set up productions, list their instances, update their index",
     "prove": "try to break Callboard on this disk: kills, power cuts, damage",
     "version": "show the version",
 }

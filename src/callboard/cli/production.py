@@ -1,4 +1,4 @@
-"""`callboard production`: set up, list, rescan, show and find, on the command line."""
+"""`callboard production`: set up, make, list, update and find, on the command line."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from callboard.app.views.words import brief
 from callboard.cli.table import columns, cut, money, span, symbols, width
 from callboard.core.facts import Failed, Listed, Skipped, Succeeded, TimedOut
 from callboard.core.orders import Start
@@ -153,7 +154,7 @@ class Progress:
         if row.mapped is not None and (not row.has_ended or row.id in self._ended):
             return
         self._ended.add(row.id)
-        reason = f" ({row.reason})" if row.reason else ""
+        reason = f" ({brief(row.reason)})" if row.reason else ""
         click.echo(symbols(f"  {run.name_of(row.id)}: {row.status.name.lower()}{_items(row)}{reason}"), err=True)
 
 

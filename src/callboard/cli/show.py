@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from typing import Any
 
 import click
 
 from callboard.app.views import run as views
 from callboard.app.views.story import story
-from callboard.app.views.words import waits
+from callboard.app.views.words import brief, waits
 from callboard.cli.context import Told, as_text, json_option
 from callboard.cli.draft import draft, ways
 from callboard.cli.table import clock, count, money, symbols, table
 from callboard.cli.written import below, from_here
 
-_MOST = 50  # rows of documents, and of failed items
+_MOST, _FEW = 50, 10  # rows of tasks, documents and failed items; of tasks of which none is worth a look
+_DULL = ("success", "skipped", "init")  # of a very long list these are only counted
 
 
 @click.command(help="Show a run: its tasks, reasons, documents and money. RUN is an id, its beginning, or a number.")
@@ -58,7 +60,7 @@ def _text(run: dict[str, Any]) -> str:
         f"{count(totals['calls'], 'model call')}, {totals['input_tokens']:,} tokens in, {totals['output_tokens']:,} "
         f"out, {money(run['cost'], run['unpriced'])}",
         "",
-        table(("task", "status", "items", "reason"), [_row(task) for task in run["tasks"]], status=1),
+        *_tasks(run["tasks"]),
     ]
     failed = [(f"{task['name']}/{item['key']}", item["reason"]) for task in run["tasks"] for item in _failed(task)]
     if failed:
@@ -69,6 +71,23 @@ def _text(run: dict[str, Any]) -> str:
     if run["documents"]:
         lines += ["", *_documents(run["documents"])]
     return "\n".join(lines)
+
+
+def _tasks(found: list[dict[str, Any]]) -> list[str]:
+    """The tasks; of very many those that a person may look for, below a count by status."""
+    told = found
+    lines = []
+    if len(found) > _MOST:
+        count_by = Counter(task["status"] for task in found)
+        lines = [
+            f"{len(found):,} tasks: {', '.join(f'{count:,} {status}' for status, count in count_by.most_common())}"
+        ]
+        told = [task for task in found if task["status"] not in _DULL][:_MOST] or found[:_FEW]
+    items = any("items" in task for task in told)
+    head = ("task", "status", *(["items"] if items else []), "reason")
+    rows = [[cell for at, cell in enumerate(_row(task)) if items or at != 2] for task in told]
+    left = len(found) - len(told)
+    return [*lines, table(head, rows, status=1), *([f"… and {left:,} more; --json has all of them"] if left else [])]
 
 
 def _where(run: dict[str, Any]) -> list[str]:
@@ -110,4 +129,4 @@ def _row(task: dict[str, Any]) -> tuple[str, str, str, str]:
     done = f"{items['done']}/{items['all']}" if items else ""
     if items and items["failed"]:
         done += f", {len(items['failed'])} failed"
-    return task["name"], task["status"], done, task["reason"]
+    return task["name"], task["status"], done, brief(task["reason"])

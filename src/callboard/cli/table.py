@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 COLOURS = {
     "success": "green",
@@ -31,24 +31,40 @@ _NARROWEST = 12  # columns below which a cell is not cut
 _GAP = 2
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, status: int | None = None) -> str:
-    """Columns as wide as their widest cell; the column `status` is coloured by its word."""
+def table(
+    head: Sequence[str], rows: Sequence[Sequence[object]], *, status: int | None = None, whole: Collection[int] = ()
+) -> str:
+    """Columns as wide as their widest cell; the column `status` is coloured by its word, those in `whole` never cut."""
     cells = [["" if cell is None else symbols(str(cell)).replace("\n", " ") for cell in row] for row in rows]
     widths = [max(width(line[at]) for line in [list(head), *cells]) for at in range(len(head))]
-    _fit(widths, columns(sys.stdout))
+    _fit(widths, columns(sys.stdout), [at for at in range(len(head)) if at not in whole])
     lines = [click.style(_line(head, widths), bold=True)]
     for row in cells:
         line = [pad(cut(cell, wide), wide) for cell, wide in zip(row, widths, strict=True)]
         if status is not None and row[status]:
-            line[status] = click.style(line[status], fg=COLOURS.get(row[status].split()[0]))
+            colour = COLOURS.get(row[status].split()[0])
+            line[status] = click.style(line[status], fg=colour) if colour else line[status]
         lines.append((" " * _GAP).join(line).rstrip())
     return "\n".join(lines)
 
 
-def _fit(widths: list[int], room: int | None) -> None:
-    """Take from the widest column until a row fits into `room`."""
-    while room is not None and sum(widths) + _GAP * (len(widths) - 1) > room and max(widths) > _NARROWEST:
-        widths[widths.index(max(widths))] -= 1
+def _fit(widths: list[int], room: int | None, soft: Sequence[int]) -> None:
+    """Take from the widest soft column until a row fits into `room`."""
+    while room is not None and sum(widths) + _GAP * (len(widths) - 1) > room:
+        widest = max(soft, key=lambda at: widths[at], default=None)
+        if widest is None or widths[widest] <= _NARROWEST:
+            return
+        widths[widest] -= 1
+
+
+def fits(head: Sequence[str], rows: Sequence[Sequence[object]], *, whole: Collection[int] = ()) -> bool:
+    """Whether a row of this table fits into the terminal, when what may be cut is cut."""
+    room = columns(sys.stdout)
+    widths = [
+        max(width(str(line[at] if line[at] is not None else "")) for line in [head, *rows]) for at in range(len(head))
+    ]
+    least = [wide if at in whole else min(wide, _NARROWEST) for at, wide in enumerate(widths)]
+    return room is None or sum(least) + _GAP * (len(least) - 1) <= room
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -92,7 +92,7 @@ class ProductionManager:
         Raises NotFound when there is no production.
         """
         self.demand()
-        return self._register.rescan()
+        return self._register.update()
 
     def demand(self) -> None:
         """Raises NotFound when the production's directory does not stand."""

@@ -42,7 +42,7 @@ class Register:
         with self.editing():
             self._site.keep()
 
-    def rescan(self) -> dict[str, int]:
+    def update(self) -> dict[str, int]:
         """Bring the index up to date with the disk; how many rows were added, updated and found missing."""
         self.shelf.build()
         with self.editing() as rows:
@@ -64,7 +64,7 @@ class Register:
                 return rows or Sheet()
         except InvalidFile:
             pass
-        self.rescan()
+        self.update()
         return self.index.read() or Sheet()
 
     def number(self, id: str | int) -> int:

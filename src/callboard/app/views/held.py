@@ -23,12 +23,17 @@ def held(store: Store, run: Run, row: Node) -> dict[str, Any]:
     asked = [text for _, number, _, level, text in lines if level == "question" and number == row.number]
     return {
         **told,
-        "question": asked[-1] if asked else None,
+        "question": asked[-1].removesuffix(one_of(choices(row))) or None if asked else None,
         "hash": row.draft[0],
         "choices": choices(row),
         "rounds_left": rounds_left(row),
         "value": json.loads(row.draft[1]).get("value"),
     }
+
+
+def one_of(among: list[str]) -> str:
+    """How the question of a step ends that has choices; who shows them besides leaves it away."""
+    return f"\n\nOne of: {', '.join(among)}" if among else ""
 
 
 def choices(row: Node) -> list[str]:

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 
 from callboard.core.status import Status
 
+_NAMED = 3  # items that a reason names
+
 
 def word(status: int) -> str:
     return Status(status).name.lower()
@@ -21,6 +23,15 @@ def iso(wall: float | None) -> str | None:
 def usd(nano: int | None) -> float | None:
     """Billionths of a dollar as dollars, to the microdollar."""
     return None if nano is None else round(nano / 1e9, 6)
+
+
+def brief(reason: str) -> str:
+    """A reason as a line has room for it: of many items the first three, and how many more there are."""
+    what, _, keys = reason.partition(" ")
+    named = keys.split(",")
+    if what != "items" or len(named) <= _NAMED:
+        return reason
+    return f"items {', '.join(named[:_NAMED])} and {len(named) - _NAMED} more"
 
 
 def waits(because: str) -> str:
