@@ -78,7 +78,7 @@ def step(held: Held, now: Now, admission: Admission | None) -> Stepped:
     )
     stepped = Stepped(
         held, told, facts, size, decision.orders, write, decision.starts, extras.taken, published,
-        _pending(decision.documents), held.paid or (), held.answers or (),
+        _pending(decision.documents) if decision.documents else (), held.paid or (), held.answers or (),
     )  # fmt: skip
     _emptied(held)
     return stepped
