@@ -151,7 +151,7 @@ class Admission:
 
     def adopt(self, run: Run) -> None:
         """A run came into memory: count the units its executions at work have, and offer what waits in it."""
-        for row in run.nodes:
+        for row in run.nodes if self.capacity else ():
             if row.at_work:
                 self._count(run, row.limits, 1)
         if run.acting and not run.holds:

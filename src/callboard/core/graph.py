@@ -76,7 +76,8 @@ class Graph:
         for node, every in self.periodic.items():
             _check_every(plan.tasks[node].name, every)
         self.mapped = [node for node, task in enumerate(plan.tasks) if task.map]
-        self.limits = [_limits(plan, task) for task in plan.tasks]
+        limited = "run" in plan.limits
+        self.limits = [_limits(plan, task) if limited or task.limits else () for task in plan.tasks]
         self._edges()
         self.order = _in_order(self)  # every task after its needs
         self.branches: list[Branch] = []
@@ -94,11 +95,9 @@ class Graph:
         #: may be started by a rule or a tick: whether they still can is judged only when the run is quiet
         self.ruled = frozenset({b.node for b in self.branches if b.starts}.union(self.periodic))
         started = {b.node for b in self.branches if b.do == "START"}
-        self.roots = [
-            n
-            for n, task in enumerate(plan.tasks)
-            if not self.parents[n] and (n not in started or task.every is not None)
-        ]
+        self.roots = [n for n, above in enumerate(self.parents) if not above]
+        if started:
+            self.roots = [n for n in self.roots if n not in started or plan.tasks[n].every is not None]
 
     def _node(self, name: str, who: str) -> int:
         try:
@@ -211,6 +210,8 @@ def _check_every(name: str, every: Every) -> None:
 
 
 def _in_order(graph: Graph) -> list[int]:
+    if not any(graph.parents):
+        return list(range(len(graph.parents)))
     waiting = [len(parents) for parents in graph.parents]
     order = [node for node, count in enumerate(waiting) if not count]
     for node in order:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from callboard.errors import InvalidPlan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 
 class EventIs(NamedTuple):
@@ -135,6 +135,9 @@ class Plan(NamedTuple):
 
 
 DEFAULTS = Task("")._asdict()
+_USUAL = Task("")[1:]
+_PLACES = {field: place for place, field in enumerate(Task._fields)}
+_new_task: Callable[[type[Task], Iterable[Any]], Task] = tuple.__new__
 _PARTS: dict[str, type[Any]] = {"retry": Retry, "review": Review, "every": Every, "map": Map}
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True).encode
 
@@ -213,10 +216,15 @@ def _dump_task(task: Task) -> dict[str, Any]:
 
 
 def _load_task(data: dict[str, Any]) -> Task:
-    if len(data) > 1:
-        for field, value in data.items():
-            if type(value) is list:
-                data[field] = tuple(value)
-            elif field in _PARTS:
-                data[field] = _PARTS[field](**value)
-    return Task(**data)
+    """A task from its fields. (`Task(**data)` looks up each default by its name: a third of loading a large plan.)"""
+    name = data.pop("name")
+    if not data:
+        return _new_task(Task, (name,) + _USUAL)  # noqa: RUF005  half of what unpacking takes
+    values = [name, *_USUAL]
+    for field, value in data.items():
+        if type(value) is list:
+            value = tuple(value)
+        elif field in _PARTS:
+            value = _PARTS[field](**value)
+        values[_PLACES[field]] = value
+    return _new_task(Task, values)

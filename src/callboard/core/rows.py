@@ -183,15 +183,18 @@ def _derive(run: Run) -> None:
             row.mapped.open, row.mapped.good, row.mapped.failed = listing(run, row.mapped.items)
     if run.acting:
         _queue_items(run)
-    roots = set(run.graph.roots)
+    nodes, parents, acting, roots = run.nodes, run.graph.parents, run.acting, set(run.graph.roots)
     for node in run.graph.order:
-        row = run.nodes[node]
-        if run.graph.parents[node]:
+        row = nodes[node]
+        if parents[node]:
             row.waiting, row.movers, row.broken, row.up_began = needs(run, row)
-        if row.status is INIT and run.acting and _is_due(run, row, roots):
+        if acting and row.status is INIT and _is_due(run, row, roots):
             _queue(run, row)
-        row.may = row.is_open or row.next is not None or Step.possible(run, row)
-        row.meets = Step.meets(row, row.may)
+        if 1 <= row.status <= 4 and row.mapped is None:
+            row.may, row.meets = True, 0
+        else:
+            row.may = row.is_open or row.next is not None or Step.possible(run, row)
+            row.meets = Step.meets(row, row.may)
     _total(run)
 
 

@@ -176,11 +176,11 @@ class Run:
         self.hopeful = 0  # tasks that never began and may
         self.used: dict[str, int] = {}  # units of each limit
         self.changed = True  # a status has changed since rules were last judged
-        for node in self.nodes:
-            if node.task.map:
-                node.mapped = Mapped()
-            parents = self.graph.parents[node.id]
-            node.waiting = node.movers = len(parents)
+        for number in self.graph.mapped:
+            self.nodes[number].mapped = Mapped()
+        for node, parents in zip(self.nodes, self.graph.parents, strict=True):
+            if parents:
+                node.waiting = node.movers = len(parents)
         self.hopeful = len(self.nodes)
 
     @property

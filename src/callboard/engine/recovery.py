@@ -8,6 +8,7 @@ run when it is taken up, not an event when a process starts.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +22,7 @@ from callboard.core.status import STOPPING
 from callboard.errors import InvalidPlan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from callboard.core.facts import Fact
     from callboard.core.plan import Task
@@ -42,6 +43,8 @@ class Taken(NamedTuple):
 
 #: Letters read at once.
 MOST_LETTERS = 1000
+#: New objects that are worth being put among the old.
+_MANY_OBJECTS = 50_000
 
 
 class Shapes:
@@ -69,6 +72,26 @@ class Shapes:
         """Work a plan out before it is needed on the loop. A plan that cannot be read is found out there."""
         with contextlib.suppress(ValueError, KeyError, TypeError, InvalidPlan):
             self.get(found.run.plan, found.plan)
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """The garbage collector rests while a run comes into memory: nothing of that is garbage.
+
+    It would walk all of a large run again and again, which is a third of what loading takes. Afterwards what came is
+    put among what is old (freeze and unfreeze move lists, not objects), so that the next round does not walk it either.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        if gc.get_count()[0] > _MANY_OBJECTS and not gc.get_freeze_count():
+            gc.freeze()
+            gc.unfreeze()
+        gc.enable()
 
 
 def take(

@@ -124,6 +124,7 @@ class Taking:
         except CallboardError as error:
             return Held(row, taken.fence), str(error)
 
+    @recovery.uncollected()
     def _claim(self, runs: Sequence[int | RunRow]) -> list[recovery.Taken]:
         """In the thread."""
         parts = self._parts
@@ -158,6 +159,7 @@ class Taking:
     def _lives(self, owner: Owner) -> bool | None:
         return False if owner == self._parts.owner else self._parts.alive(owner)
 
+    @recovery.uncollected()
     def _install(self, held: Held, taken: recovery.Taken, *, new: bool) -> None:
         """The run behind the rows is in memory; what was outside and is not here is lost."""
         parts = self._parts
