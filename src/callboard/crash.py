@@ -87,6 +87,8 @@ POINTS = {
     "publish.open": "its temporary file is open",
     "publish.link": "it is written, and will get its name, which is free",
     "publish.replace": "it is written, and will take the place of an older version",
+    "publish.exchanged": "it has, and what came out is to be looked at",
+    "publish.back": "a person's version came out, and will go back",
     "publish.named": "it has its name, not yet durable",
     "publish.beside": "it will lie beside a user's version",
     "publish.clear": "a temporary file will be removed",

@@ -81,8 +81,9 @@ class Write(NamedTuple):
     outcomes: Sequence[tuple[int, int, str]] = ()  # (id, revision, JSON text of an object): insert, written once
     items: Sequence[tuple[int, int, int, str, str]] = ()  # (node, parent node, position, key, value as JSON text)
     branches: Sequence[tuple[int, str]] = ()  # (branch, state as JSON text): upsert
-    documents: Sequence[tuple[str, str, str | None, int, str]] = ()
-    # ^ (path, hash, hash it replaces | None, execution id, "pending" | "published" | "edited"): upsert, history kept
+    documents: Sequence[tuple[Any, ...]] = ()
+    # ^ (path, hash, hash it replaces | None, execution id, status[, note]): upsert, history kept; see `Recorded`.
+    # What no step wrote (execution 0) keeps the execution, the note and the conflict of the row that is there
     ledger: Sequence[Call] = ()  # upsert by key
     saves: Sequence[tuple[str, Mapping[str, Any]]] = ()  # (name of a registered write, parameters)
     inbox: int | None = None  # offsets up to here are consumed
@@ -120,6 +121,30 @@ class RunRows(NamedTuple):
     branches: Sequence[tuple[int, str]]
     documents: Sequence[tuple[str, str, str]]  # (path, hash, status)
     consumed: int = 0  # offset of the last letter whose effect is recorded
+
+
+class Recorded(NamedTuple):
+    """The latest version of a document that a run knows of.
+
+    `status`: pending or published (ours), conflict (a person's is kept, ours lies beside it), edited or missing (a
+    person's doing; the hash of what is missing is empty), source (no step wrote it).
+    """
+
+    hash: str
+    status: str
+    execution: int  # id of the one that wrote it; 0: none
+    replaces: str | None  # the version it was meant to take the place of
+
+    @property
+    def is_ours(self) -> bool:
+        return self.status in ("pending", "published")
+
+
+class Placed(NamedTuple):
+    """How a document was put in place; `beside` and `theirs` only where a person's version was kept."""
+
+    beside: str = ""  # the path of ours
+    theirs: str = ""  # hash of the person's version, its bytes kept; empty for what is no file
 
 
 class Letter(NamedTuple):
@@ -243,14 +268,23 @@ class Store(Protocol):
         """(batch, wall, encoded facts, chained hash) in order. Raises StoreDamaged when the chain is broken."""
         ...
 
-    def documents(self, run: int | None = None) -> Sequence[tuple[int, str, str, str | None, int, str]]: ...
-
-    def document(self, run: int, path: str) -> str | None:
-        """Hash of the version a run has recorded for a path, in place or not."""
+    def documents(self, run: int | None = None) -> Sequence[tuple[int, str, str, str | None, int, str]]:
+        """(run, path, hash, hash it replaces, execution id, status), without sources."""
         ...
 
-    def ours(self, hash: str) -> bool:
-        """Whether a document of this content was ever recorded as ours: pending or published, not a user's edit."""
+    def document(self, run: int, path: str) -> Recorded | None:
+        """The version a run has recorded for a path."""
+        ...
+
+    def notes(self, run: int) -> Mapping[str, str]:
+        """By path: the name of ours beside a person's version, or why a pending document cannot be put in place."""
+        ...
+
+    def ours(self, hash: str, name: str) -> Sequence[tuple[int, str]]:
+        """(run, path) of all documents called `name` that runs have written with this content: pending or published.
+
+        Only at that very path are these bytes ours; elsewhere they are a user's.
+        """
         ...
 
     def logs(

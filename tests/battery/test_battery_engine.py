@@ -77,7 +77,7 @@ async def played(store: SQLiteStore, root: Path, look: SQLiteStore, backend: Scr
     stage = Stage(look, backend)
 
     def put(run: int, path: str, hash: str, replaces: str | None) -> str:
-        return publish(root, path, hash, replaces, store.ours, store.get)
+        return publish(root, path, hash, replaces, lambda hash: bool(store.ours(hash, Path(path).name)), store.get)
 
     await stage.engine(store, put_document=put)
     try:

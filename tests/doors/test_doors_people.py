@@ -262,8 +262,15 @@ def test_a_file_that_a_person_has_written_meanwhile_is_not_replaced_by_an_approv
     desk.write("draft.txt", "by hand")
     desk.write("better.txt", "second")
     desk.good("approve", "--edit", "better.txt")
-    assert "draft.txt was edited" in desk.good("resume").err
+    said = desk.good("resume").err
+    assert "draft.txt: yours is kept, ours is draft (ours 1).txt" in said and "wrote" not in said
     assert (desk.read("draft.txt"), desk.read("draft (ours 1).txt")) == ("by hand", "second")
+    assert "yours is kept, ours is draft (ours 1).txt" in desk.good("show").out
+    (document,) = desk.json("show")["documents"]
+    assert document == {
+        "path": "draft.txt", "hash": sha256(b"by hand").hexdigest(), "status": "conflict", "task": "draft",
+        "file": str(desk.here / "draft.txt"), "beside": "draft (ours 1).txt",
+    }  # fmt: skip
 
 
 def test_another_draft_of_data_is_data(desk: Desk) -> None:

@@ -142,6 +142,17 @@ def test_keep_keeps_an_output_that_is_there(desk: Desk) -> None:
     assert desk.read("out.txt") == "mine"
 
 
+def test_the_bytes_of_another_document_of_ours_are_a_persons_where_a_person_put_them(desk: Desk) -> None:
+    for name in ("one", "two"):
+        desk.write(f"{name}.ai", f"pipe:\n  - {{type: command, command: [cat], output_file: {name}.txt}}\n")
+    desk.good("run", "one.ai", "first")
+    desk.write("two.txt", "first")  # a copy, for later
+    desk.good("run", "one.ai", "second")
+    assert desk.read("one.txt") == "second"  # of an earlier run, to the same place
+    desk.good("run", "two.ai", "third")
+    assert (desk.read("two.txt"), desk.read("two (ours 1).txt")) == ("first", "third")
+
+
 def test_a_document_that_was_edited_is_never_overwritten(desk: Desk) -> None:
     desk.write("out.ai", "pipe:\n  - {name: out, type: command, command: [cat], output_file: out.txt}\n")
     desk.good("run", "out.ai", "ours")
@@ -150,7 +161,7 @@ def test_a_document_that_was_edited_is_never_overwritten(desk: Desk) -> None:
     said = desk.good("resume", desk.run_id(), "--restart", "out")
     assert desk.read("out.txt") == "edited by hand"
     assert desk.read("out (ours 1).txt") == "ours"
-    assert "out.txt was edited; our version lies beside it" in said.err
+    assert "out.txt was edited, and stays; ours is out (ours 1).txt" in said.err
 
 
 # ── what is wrong ───────────────────────────────────────────────────────────────────────────────────────

@@ -100,7 +100,7 @@ async def test_a_transient_error_is_tried_again_when_its_time_has_come(stage: St
         await turn()
         stage.clock.advance(9.9)
         await turn()
-        assert stage.statuses(run)["a"] == "RETRYING"
+        assert stage.statuses(run)["a"] == "RETRYING" and len(stage.backend.begun) == attempts
         stage.clock.advance(0.2)
         await until(lambda attempts=attempts: len(stage.backend.begun) == attempts + 1)
     assert await engine.ended(run) is SUCCESS

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from callboard.executors.context import AttemptContext
 from callboard.executors.staged import Staged
-from callboard.ports import Attempt, Work
+from callboard.ports import Attempt, Recorded, Work
 from callboard.testing.scripted import ScriptedModel
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Desk:
         self.lines: list[tuple[str, str]] = []
         self.progress: list[tuple[float, float | None, str]] = []
         self.secrets: dict[str, str] = {}
-        self.recorded: dict[str, str] = {}
+        self.recorded: dict[str, Recorded] = {}
         self.more: tuple[str, ...] = ()
 
     def staged(self, *, replace: bool = False) -> Staged:

@@ -13,7 +13,7 @@ from callboard.executors.chain import chain, perform, seen, seen_by_function
 from callboard.executors.failures import step_error
 from callboard.executors.flow import file_item, incoming, namespace
 from callboard.executors.values import canonical, encode, outcome, text_of, with_field
-from callboard.ports import Done
+from callboard.ports import Done, Recorded
 
 if TYPE_CHECKING:
     from executors_desk import Desk
@@ -225,14 +225,26 @@ def test_whoever_asks_for_it_replaces_the_version_that_is_there(desk: Desk) -> N
 
 def test_a_version_this_run_has_recorded_is_replaced_even_if_a_person_changed_the_file(desk: Desk) -> None:
     (desk.dir / "a.txt").write_bytes(b"by a person")
-    desk.recorded["a.txt"] = ours = desk.content.put(b"ours")
+    ours = desk.content.put(b"ours")
+    desk.recorded["a.txt"] = Recorded(ours, "published", 1, None)
     staged = desk.staged()
     staged.write("a.txt", b"new")
     assert staged.written[0][2] == ours
 
 
+@pytest.mark.parametrize("status", ["conflict", "edited", "missing", "source"])
+def test_a_version_of_a_persons_that_is_recorded_is_not_replaced_unless_asked(desk: Desk, status: str) -> None:
+    (desk.dir / "a.txt").write_bytes(b"by a person")
+    theirs = hashlib.sha256(b"by a person").hexdigest()
+    desk.recorded["a.txt"] = Recorded(theirs, status, 1, "0" * 64)
+    for replace in (False, True):
+        staged = desk.staged(replace=replace)
+        staged.write("a.txt", b"new")
+        assert staged.written[0][2] == (theirs if replace else None)
+
+
 def test_a_recorded_file_that_is_not_in_place_yet_can_be_read(desk: Desk) -> None:
-    desk.recorded["a.txt"] = desk.content.put(b"pending")
+    desk.recorded["a.txt"] = Recorded(desk.content.put(b"pending"), "pending", 1, None)
     assert desk.staged().read("a.txt") == b"pending"
 
 

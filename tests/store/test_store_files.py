@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from callboard.crash import listening
 from callboard.errors import InvalidName, NotFound, StoreDamaged, StoreError
-from callboard.store import paths, publish
+from callboard.store import exchange, paths, publish
 from callboard.store.content import Content, MemoryContent
 
 if TYPE_CHECKING:
@@ -29,7 +30,12 @@ BYTES = {digest(data): data for data in (OURS, NEW, USERS)}
 
 def put(root: Path, path: str = "a/draft.md", replaces: bytes | None = None, recorded: bytes = OURS) -> str:
     return publish.publish(
-        root, path, digest(NEW), replaces and digest(replaces), lambda hash: hash == digest(recorded), BYTES.__getitem__
+        root,
+        path,
+        digest(NEW),
+        replaces and digest(replaces),
+        lambda hash: hash == digest(recorded),
+        BYTES.__getitem__,
     )
 
 
@@ -159,6 +165,97 @@ def test_a_file_that_a_user_saves_while_ours_is_written_is_kept(tmp_path: Path) 
     ours = digest(OURS)
     assert publish.publish(tmp_path, "draft.md", digest(NEW), ours, lambda hash: hash == ours, read) == "conflict"
     assert (tmp_path / "draft.md").read_bytes() == USERS
+
+
+def test_what_lies_beside_already_is_not_put_there_again(tmp_path: Path) -> None:
+    for name, data in {"d.md": USERS, "d (ours 1).md": OURS, "d (ours 3).md": NEW, "d (ours x).md": NEW}.items():
+        (tmp_path / name).write_bytes(data)
+    assert put(tmp_path, "d.md") == "conflict"
+    assert names(tmp_path) == ["d (ours 1).md", "d (ours 3).md", "d (ours x).md", "d.md"]
+    assert publish.beside(tmp_path, "d.md", digest(NEW)) == "d (ours 3).md"
+    (tmp_path / "d (ours 3).md").unlink()
+    assert put(tmp_path, "d.md") == "conflict"
+    assert publish.beside(tmp_path, "d.md", digest(NEW)) == "d (ours 2).md"
+
+
+def _save(file: Path, data: bytes) -> None:
+    """As an editor does it."""
+    (file.parent / "editor~").write_bytes(data)
+    (file.parent / "editor~").replace(file)
+
+
+LAST_MOMENTS: dict[str, Callable[[Path], object]] = {
+    "saved": lambda file: _save(file, USERS),
+    "written in place": lambda file: file.write_bytes(USERS),
+    "replaced by a link": lambda file: (file.unlink(), file.symlink_to("elsewhere")),
+}
+
+
+@pytest.mark.parametrize("harm", LAST_MOMENTS)
+@pytest.mark.parametrize("place", ["publish.replace", "publish.exchanged", "publish.back"])
+def test_what_a_user_does_in_the_last_moment_is_kept(place: str, harm: str, tmp_path: Path) -> None:
+    """Also when they save once more while their first version is being given back."""
+    file, done = tmp_path / "d.md", list[str]()
+    file.write_bytes(OURS)
+
+    def at(name: str) -> None:
+        if name == place and not done:
+            done.append(name)
+            LAST_MOMENTS[harm](file)
+        elif name == "publish.replace" and place == "publish.back" and file.read_bytes() == OURS:
+            _save(file, b"the first of two")
+
+    with listening(at):
+        said = put(tmp_path, "d.md")
+    assert done
+    assert file.is_symlink() if "link" in harm else file.read_bytes() == USERS
+    if place == "publish.exchanged":  # it was in place by then, and this is an edit of it
+        assert said == "published"
+    else:
+        assert said == "conflict" and (tmp_path / "d (ours 1).md").read_bytes() == NEW
+    assert not [name for name in names(tmp_path) if name.startswith(".callboard-")]
+
+
+@pytest.mark.parametrize("later", [None, b"a later one", "removed"])
+def test_a_version_a_crash_has_left_aside_is_given_back(later: bytes | str | None, tmp_path: Path) -> None:
+    class Crash(BaseException):
+        pass
+
+    file = tmp_path / "d.md"
+    file.write_bytes(OURS)
+
+    def at(name: str) -> None:
+        if name == "publish.replace":
+            _save(file, USERS)
+        if name == "publish.back":
+            raise Crash
+
+    with listening(at), pytest.raises(Crash):
+        put(tmp_path, "d.md")
+    assert file.read_bytes() == NEW and USERS in {(tmp_path / name).read_bytes() for name in names(tmp_path)}
+    if later is not None:
+        file.unlink()
+    if isinstance(later, bytes):
+        file.write_bytes(later)
+    assert put(tmp_path, "d.md") == ("published" if later == "removed" else "conflict")
+    if later is None:
+        assert file.read_bytes() == USERS and names(tmp_path) == ["d (ours 1).md", "d.md"]
+    else:
+        assert (tmp_path / "d (yours 1).md").read_bytes() == USERS
+        assert file.read_bytes() == (NEW if later == "removed" else later)
+
+
+def test_where_names_cannot_be_exchanged_the_file_is_looked_at_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "_call", lambda: None)
+    (tmp_path / "d.md").write_bytes(OURS)
+    assert put(tmp_path, "d.md") == "published" and (tmp_path / "d.md").read_bytes() == NEW
+    (tmp_path / "d.md").write_bytes(OURS)
+    with listening(lambda name: _save(tmp_path / "d.md", USERS) if name == "publish.replace" else None):
+        assert put(tmp_path, "d.md") == "conflict"
+    assert (tmp_path / "d.md").read_bytes() == USERS
+    assert names(tmp_path) == ["d (ours 1).md", "d.md"]
 
 
 def test_links_and_directories_in_the_way_are_users(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ from callboard.app import project as projects
 from callboard.core.status import INIT
 from callboard.engine.clock import SystemClock
 from callboard.engine.owner import alive, holds, host_id, new_owner
-from callboard.errors import Conflict, NotFound, StoreRefused, UsageError
+from callboard.errors import Conflict, InvalidName, NotFound, StoreRefused, UsageError
 from callboard.executors.registry import REGISTRY
+from callboard.ports import Placed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -412,45 +413,62 @@ class _Superseded(Exception):
 
 
 class _Shelf:
-    """Puts documents of runs in place; tells when one had been edited."""
+    """Puts documents of runs in place; tells when one had been edited, and keeps what a person made of it."""
 
     def __init__(self, house: House, report: Callable[[str, str], None]) -> None:
         self._house, self._report = house, report
         self._publish = load("store.publish", "publish")
+        self._beside = load("store.publish", "beside")
+        self._read = load("store.paths", "read")
         self._roots: dict[int, tuple[Path, ...]] = {}
 
-    def put(self, run: int, path: str, hash: str, replaces: str | None) -> None:
+    def put(self, run: int, path: str, hash: str, replaces: str | None) -> Placed:
         """A version that a later one of ours has followed is not put over it, however late we come."""
         store = self._house.store
         root, below = self._split(run, path)
 
         def is_ours(seen: str) -> bool:
             self._check_latest(run, path, hash)
-            ours: bool = store.ours(seen)
-            return ours
+            return self.is_ours(run, path, seen)
 
         try:
             self._check_latest(run, path, hash)
-            if self._publish(root, below, hash, replaces, is_ours, store.get) == "conflict":
-                self._report("edited", f"{path} was edited; our version lies beside it")
+            if self._publish(root, below, hash, replaces, is_ours, store.get) == "published":
+                return Placed()
         except _Superseded:
-            return
+            return Placed()
+        beside = os.path.join(os.path.dirname(path), os.path.basename(self._beside(root, below, hash) or below))
+        self._report("edited", f"{path} was edited, and stays; ours is {beside}")
+        try:
+            return Placed(beside, store.put(self._read(root, below)))
+        except (NotFound, InvalidName):
+            return Placed(beside)
 
     def _check_latest(self, run: int, path: str, hash: str) -> None:
-        store = self._house.store
-        latest = store.document(run, path)
-        if latest is not None and latest != hash and store.ours(latest):
+        latest = self._house.store.document(run, path)
+        if latest is not None and latest.is_ours and latest.hash != hash:
             raise _Superseded
 
-    def _split(self, run: int, path: str) -> tuple[Path, str]:
+    def is_ours(self, run: int, path: str, hash: str) -> bool:
+        """Whether any run of the project has written this content to this very place."""
+        place = self._place(run, path)
+        return any(self._place(*one) == place for one in self._house.store.ours(hash, os.path.basename(path)))
+
+    def _place(self, run: int, path: str) -> str:
+        return os.path.normpath(self._roots_of(run)[0] / path)
+
+    def _roots_of(self, run: int) -> tuple[Path, ...]:
         if run not in self._roots:
             self._roots[run] = _roots(self._house.begun(self._house.store.find_run(str(run))))
-        first = self._roots[run][0]
-        full = Path(os.path.normpath(first / path))
-        for root in self._roots[run]:
+        return self._roots[run]
+
+    def _split(self, run: int, path: str) -> tuple[Path, str]:
+        roots = self._roots_of(run)
+        full = Path(self._place(run, path))
+        for root in roots:
             if full.is_relative_to(root):
                 return root, str(full.relative_to(root))
-        return first, path
+        return roots[0], path
 
 
 def _roots(begun: Mapping[str, Any]) -> tuple[Path, ...]:

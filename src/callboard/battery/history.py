@@ -272,7 +272,7 @@ def _without_a_start(past: Past, store: Store) -> Iterator[str]:
 
 def _contents(store: Store, found: RunRows, outcomes: Outcomes) -> list[str]:
     """Every hash that stands in a row has its bytes."""
-    wanted = {hash: f"document {path}" for path, hash, _ in found.documents}
+    wanted = {hash: f"document {path}" for path, hash, status in found.documents if hash and status != "source"}
     wanted |= {json.loads(text)[0]: "an outcome" for text in outcomes.values() if text[:1] == "["}
     said = []
     for hash, what in wanted.items():

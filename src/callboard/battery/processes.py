@@ -256,7 +256,7 @@ def differing(root: Path) -> list[str]:
         return wrong
     try:
         for run, path, hash, _, _, status in store.documents():
-            if status != "published" or not _lies_there(root, path, hash):
+            if status not in ("published", "conflict") or not _lies_there(root, path, hash):
                 wrong.append(f"{path} of run {run} ({status})")
     finally:
         store.close()

@@ -110,7 +110,7 @@ def recover(store: SQLiteStore, root: Path) -> None:
     """What an engine does first: put pending documents in place. Then all of them are, and users' are theirs."""
     for run, path, hash, replaces, execution, status in store.documents():
         if status == "pending":
-            said = publish(root, path, hash, replaces, store.ours, store.get)
+            said = publish(root, path, hash, replaces, _ours(store, path), store.get)
             sure(said == ("conflict" if path == "kept.md" else "published"), f"{path}: {said}")
             row = (path, hash, replaces, execution, "published")
             fence = store.load(run).run.fence
@@ -122,6 +122,11 @@ def recover(store: SQLiteStore, root: Path) -> None:
         if path != "kept.md":
             sure((root / path).read_bytes() == store.get(hash), f"{path} is not what was recorded")
     sure((root / "kept.md").read_bytes() == USERS, "a user's file was overwritten")
+
+
+def _ours(store: SQLiteStore, path: str) -> Callable[[str], bool]:
+    """Whether a run has written this content to this path. (All of them stand in one directory here.)"""
+    return lambda hash: any(path == other for _, other in store.ours(hash, os.path.basename(path)))
 
 
 def whole_or_not_at_all(root: Path) -> None:
@@ -262,7 +267,7 @@ def _document(link: int) -> list[Step]:
 
     def place(path: str) -> Step:
         def act(store: SQLiteStore, root: Path) -> None:
-            said = publish(root, path, _hash(link), replaced[path], store.ours, store.get)
+            said = publish(root, path, _hash(link), replaced[path], _ours(store, path), store.get)
             sure(said == ("conflict" if path == "kept.md" else "published"), f"{path}: {said}")
 
         def holds(store: SQLiteStore, root: Path) -> bool:

@@ -23,7 +23,7 @@ from callboard.cli.context import Told, as_text
 from callboard.cli.draft import draft, ways
 from callboard.cli.progress import Progress
 from callboard.cli.table import count, money, span
-from callboard.cli.written import below, from_here
+from callboard.cli.written import below, from_here, stands
 from callboard.core.status import FAILED, STOPPED, SUCCESS
 from callboard.errors import NotFound, UsageError
 
@@ -136,7 +136,9 @@ def _summary(run: Run, shown: dict[str, Any], left: Left, code: int, progress: P
     lines += _some([f"{name} failed: {reason}" for name, reason in failed], "failures")
     empty = [task for task in shown["tasks"] if task["status"] == "success" and task.get("items", {}).get("all") == 0]
     lines += _some([f"{task['name']} had {task['reason']}" for task in empty], "lists")
-    lines += _written([from_here(one["file"]) for one in shown["documents"]])
+    lines += _written([from_here(one["file"]) for one in shown["documents"] if not stands(one)])
+    odd = [f"{from_here(one['file'])}: {said}" for one in shown["documents"] if (said := stands(one))]
+    lines += _some(odd, "documents")
     for held in shown["held"][:1]:
         if "value" in held:
             lines += ["", *draft(held, _DRAFT), "", *ways(shown["id"], held, several=len(shown["held"]) > 1)]

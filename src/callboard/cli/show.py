@@ -14,7 +14,7 @@ from callboard.app.views.words import brief, waits
 from callboard.cli.context import Told, as_text, json_option
 from callboard.cli.draft import draft, ways
 from callboard.cli.table import clock, count, money, symbols, table
-from callboard.cli.written import below, from_here
+from callboard.cli.written import below, from_here, stands
 
 _MOST, _FEW = 50, 10  # rows of tasks, documents and failed items; of tasks of which none is worth a look
 _DULL = ("success", "skipped", "init")  # of a very long list these are only counted
@@ -112,10 +112,7 @@ def _failed(task: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _documents(found: list[dict[str, Any]]) -> list[str]:
     where, short = below([from_here(one["file"]) for one in found])
-    rows = [
-        (path, one["task"], "" if one["status"] == "published" else one["status"])
-        for path, one in zip(short, found, strict=True)
-    ]
+    rows = [(path, one["task"] or "", stands(one)) for path, one in zip(short, found, strict=True)]
     head = [click.style(symbols(f"documents in {where}"), bold=True)] if where else []
     return [*head, table(("document", "by", ""), rows[:_MOST]), *_more(len(found))]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,3 +26,17 @@ def from_here(path: str) -> str:
     except (OSError, ValueError):  # the current directory is gone
         return path
     return near if len(near) <= len(path) else path
+
+
+def stands(document: dict[str, Any]) -> str:
+    """What there is to say about a document that does not simply lie where it was written; else empty."""
+    match document["status"]:
+        case "conflict":
+            return f"yours is kept, ours is {os.path.basename(document['beside'])}"
+        case "edited":
+            return "edited since"
+        case "missing":
+            return "deleted or moved since"
+        case "pending":
+            return f"not yet in place{': ' if 'why' in document else ''}{document.get('why', '')}"
+    return ""

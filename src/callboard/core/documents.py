@@ -68,7 +68,10 @@ def _value(outcome: str) -> Any:
 def document_edited(work: Step, fact: f.DocumentEdited) -> bool:
     """A person's version is recorded; what read another one is stale."""
     run = work.run
+    if run.documents.get(fact.path) == fact.new:
+        return False
     run.documents[fact.path] = fact.new
+    work.decision.documents.append((fact.path, fact.new, fact.old or None, 0, "edited" if fact.new else "missing"))
     for row in run.nodes:
         if row.read is not None and fact.path in row.read:
             row.stale = next((path for path, hash in row.read.items() if run.documents[path] != hash), "")

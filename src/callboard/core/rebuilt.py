@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _ON_ENDED = (Reopened.__name__, DocumentEdited.__name__)
 _COUNTED = ("wake", "tick", "fired")
-_EDITED = f'["{DocumentEdited.__name__}"'
 
 Batch = tuple[float, "Sequence[str]"]  # wall, facts
 
@@ -136,7 +135,7 @@ def _rebuild(run: Run, journal: Sequence[Batch], undrained: set[int], keep: Call
             found.state = decision.state
         if decision.status is not None:
             found.status, found.updated = decision.status, at
-        _see_documents(found, decision, facts, at)
+        _see_documents(found, decision, at)
         found.contents += decision.contents
     for path, versions in found.documents.items():
         stage = "pending" if path in run.pending else versions[-1].status.replace("pending", "published")
@@ -148,14 +147,9 @@ def _reopens(facts: Sequence[str]) -> bool:
     return not facts or json.loads(facts[0])[0] in _ON_ENDED
 
 
-def _see_documents(found: Rebuilt, decision: Decision, facts: Sequence[str], at: float) -> None:
-    for row in decision.documents:
-        found.documents.setdefault(row[0], []).append(Document(*row, at))
-    for text in facts:
-        if text.startswith(_EDITED):
-            _, path, _, new = json.loads(text)
-            before = found.documents.get(path, [])
-            last = before[-1] if before else Document(path, "", None, 0, "", at)
-            found.documents.setdefault(path, []).append(
-                Document(path, new, last.hash or None, last.execution, "edited", at)
-            )
+def _see_documents(found: Rebuilt, decision: Decision, at: float) -> None:
+    """An edit of what a step wrote keeps which step that was. (That ours lies beside it, no journal knows.)"""
+    for path, hash, replaces, execution, status in decision.documents:
+        versions = found.documents.setdefault(path, [])
+        execution = execution or (versions[-1].execution if versions else 0)
+        versions.append(Document(path, hash, replaces, execution, status, at))

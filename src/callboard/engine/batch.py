@@ -6,7 +6,7 @@ answer that came too late) is left out; what was paid is recorded in any case.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from callboard.core import machine
 from callboard.core.facts import Produced, Published, Succeeded, encode
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from callboard.engine.held import Held
     from callboard.ports import Done, Json
 
-Row: TypeAlias = tuple[str, str, str | None, int, str]  # of a document, as `ports.Write` has it
+Row: TypeAlias = tuple[Any, ...]  # of a document, as `ports.Write` has it
 
 #: Bytes of outcomes in one batch, more or less: it is closed by the run that passes this.
 MOST_BYTES = 1 << 20

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from callboard.core.plan import Task
     from callboard.engine.batch import Stepped
     from callboard.engine.held import Held
+    from callboard.engine.publisher import Put
     from callboard.ports import Backend, Call, Clock, Json, Owner, RunRow, Store, Watcher
 
 #: Log lines of one run that wait for a transaction; more are dropped.
@@ -67,7 +68,7 @@ class Engine:
         owner: Owner,
         *,
         capacity: Mapping[str, int] | None = None,
-        put_document: Callable[[int, str, str, str | None], object] | None = None,
+        put_document: Put | None = None,
         folder: Path | str | None = None,
         serve: bool = False,
         project: str = "",

@@ -78,6 +78,6 @@ class Held:
         self.extras: dict[tuple[int, int, int], Done] = {}  # saves of outcomes not yet recorded
         self.calls: list[Call] = []  # ledger rows not yet recorded
         self.paid: list[asyncio.Future[None]] = []  # who waits for them
-        self.published: list[tuple[str, str, str | None, int, str]] = []  # document rows not yet recorded
+        self.published: list[tuple[Any, ...]] = []  # document rows not yet recorded
         self.logs: list[tuple[int, int, float, str, str]] = []
         self.answers: list[tuple[Fact, asyncio.Future[None]]] = []  # people who wait for a yes or no

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from callboard.core.facts import Published
+from callboard.core.facts import DocumentEdited, Published
 from callboard.crash import point
 from callboard.errors import CallboardError
+from callboard.ports import Placed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -21,15 +22,17 @@ if TYPE_CHECKING:
     from callboard.core.facts import Fact
     from callboard.engine.held import Held
 
+Put: TypeAlias = "Callable[[int, str, str, str | None], object]"
+
 _WAITS = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 
 class Publisher:
-    """`put(run, path, hash, replaces)` blocks until the document is in place, and may be called again."""
+    """`put(run, path, hash, replaces)` blocks until the document is in place, tells how, and may be called again."""
 
     def __init__(
         self,
-        put: Callable[[int, str, str, str | None], object] | None,
+        put: Put | None,
         post: Callable[[Held, Fact], None],
         sleep: Callable[[float], Awaitable[None]],
         report: Callable[[str, str], None],
@@ -63,31 +66,42 @@ class Publisher:
         try:
             while queue and not held.lost:
                 path, hash, replaces, id = queue[0]
-                if not await self._put_in_place(held.number, path, hash, replaces):
+                placed = await self._put_in_place(held.number, path, hash, replaces)
+                if placed is None:
                     return
                 queue.popleft()
                 if not held.lost:
-                    held.published.append((path, hash, replaces, id, "published"))
-                    self._post(held, Published(path, hash))
+                    self._tell(held, (path, hash, replaces, id), placed)
         finally:
             self._queues.pop(held.number, None)
 
-    async def _put_in_place(self, run: int, path: str, hash: str, replaces: str | None) -> bool:
-        """Whether it is in place; False when the engine ends while it cannot be put there."""
+    def _tell(self, held: Held, document: tuple[str, str, str | None, int], placed: Placed) -> None:
+        """It is in place, or beside a person's version, which is that of the run from now on."""
+        path, hash, *_ = document
+        if placed.beside:
+            held.published.append((*document, "conflict", placed.beside))
+        else:
+            held.published.append((*document, "published"))
+        self._post(held, Published(path, hash))
+        if placed.beside:
+            self._post(held, DocumentEdited(path, hash, placed.theirs))
+
+    async def _put_in_place(self, run: int, path: str, hash: str, replaces: str | None) -> Placed | None:
+        """Where it is now; None when the engine ends while it cannot be put in place."""
         tried, told = 0, ""
         while self._put is not None:
             try:
                 point("document.place")
-                await asyncio.to_thread(self._put, run, path, hash, replaces)
+                placed = await asyncio.to_thread(self._put, run, path, hash, replaces)
                 point("document.placed")
-                return True
+                return placed if isinstance(placed, Placed) else Placed()
             except (OSError, CallboardError) as error:
                 why = f"{path} cannot be put in place: {error}"
             if self.closing:
-                return False
+                return None
             if why != told:
                 self._report("waiting", why)
             told = why
             await self._sleep(_WAITS[min(tried, len(_WAITS) - 1)])
             tried += 1
-        return True
+        return Placed()

@@ -18,6 +18,8 @@ from callboard.errors import InvalidName, NotFound, Permanent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from callboard.ports import Recorded
+
 _MOST = 1 << 30  # bytes of a file that may be read
 _LONGEST = 255  # bytes of one part of a path
 OURS = ".callboard"  # a project's own folder, which no step reads or writes: it holds the state, logs and cache
@@ -29,7 +31,7 @@ class Staged:
     """Implements `ports.Documents` for one attempt.
 
     `root` is the run's directory; `more` are further directories that absolute paths may lie in (a production
-    elsewhere). `put(bytes) -> hash` keeps content, `get(hash)` brings it back; `recorded(path)` is the hash this
+    elsewhere). `put(bytes) -> hash` keeps content, `get(hash)` brings it back; `recorded(path)` is the version this
     run has recorded for a path already, whether or not it is in place yet. With `replace` a file that is there is
     replaced whoever wrote it; else a version that is not ours stays, and ours is put beside it. Directories inside of
     `base` move together, so what lies there is recorded as seen from the run's directory, else in full.
@@ -41,7 +43,7 @@ class Staged:
         *,
         put: Callable[[bytes], str],
         get: Callable[[str], bytes],
-        recorded: Callable[[str], str | None] = lambda path: None,
+        recorded: Callable[[str], Recorded | None] = lambda path: None,
         more: Sequence[str] = (),
         replace: bool = False,
         base: str | None = None,
@@ -68,10 +70,10 @@ class Staged:
         name = self.name(path, written=False)
         if name in self._written:
             return self._get(self._written[name][0])
-        pending = self._recorded(name)
+        recorded = self._recorded(name)
         data = self._bytes(name)
-        if data is None and pending is not None:
-            data = self._get(pending)
+        if data is None and recorded is not None and recorded.is_ours:
+            data = self._get(recorded.hash)
         if data is None:
             raise NotFound(f"there is no file {path!r} in {self._roots[0]}")
         self._read[name] = hashlib.sha256(data).hexdigest()
@@ -83,10 +85,17 @@ class Staged:
         if name in self._written:
             replaced = self._written[name][1]
         else:
-            replaced = self._recorded(name) or (self._hash(name) if self._replace else None)
+            replaced = self._replaced(name)
         hash = self._put(data)
         self._written[name] = (hash, replaced)
         return hash
+
+    def _replaced(self, name: str) -> str | None:
+        """The version that may be written over: ours, or with `replace` whatever is there."""
+        if self._replace:
+            return self._hash(name)
+        recorded = self._recorded(name)
+        return recorded.hash if recorded is not None and recorded.is_ours else None
 
     def name(self, path: str, *, written: bool = True) -> str:
         """The path as it is recorded. Raises InvalidName when it leads outside, or to a name we would not give.

@@ -16,7 +16,7 @@ from callboard.core.facts import Begun
 from callboard.core.facts import encode as encode_fact
 from callboard.core.plan import digest
 from callboard.errors import Conflict, FenceLost, NotFound, UsageError
-from callboard.ports import Call, Json, Letter, Owner, Record, RunRow, RunRows, Write
+from callboard.ports import Call, Json, Letter, Owner, Record, Recorded, RunRow, RunRows, Write
 from callboard.store import chain, strict
 from callboard.store.content import MemoryContent
 from callboard.store.packing import pack, unpack
@@ -93,7 +93,7 @@ class MemoryStore(MemoryRecords):
         self._plans: dict[str, str] = {}
         self._ledger: dict[str, Call] = {}
         self._events: list[tuple[int, str, str, str, str, str, float]] = []
-        self._ours: set[str] = set()
+        self._ours: dict[str, set[tuple[int, str]]] = {}
         self._letters = self._version = 0
 
     # ── engines ─────────────────────────────────────────────────────────────────────────────────────────
@@ -229,7 +229,7 @@ class MemoryStore(MemoryRecords):
             executions=list({row[0] >> 20: row for row in self.executions(run)}.values()),
             items=[one.items[node] for node in sorted(one.items)],
             branches=sorted(one.branches.items()),
-            documents=[(row[1], row[2], row[5]) for row in self.documents(run)],
+            documents=[(path, row[2], row[5]) for path, row in sorted(one.documents.items())],
             consumed=one.consumed,
         )
 
@@ -288,15 +288,20 @@ class MemoryStore(MemoryRecords):
 
     def documents(self, run: int | None = None) -> Sequence[tuple[int, str, str, str | None, int, str]]:
         found = [one for number, one in self._runs.items() if run in (None, number)]
-        return [one.documents[path] for one in found for path in sorted(one.documents)]
+        rows = (one.documents[path] for one in found for path in sorted(one.documents))
+        return [row[:6] for row in rows if row[5] != "source"]
 
-    def document(self, run: int, path: str) -> str | None:
+    def document(self, run: int, path: str) -> Recorded | None:
         found = self._runs[run].documents.get(path) if run in self._runs else None
-        return found[2] if found is not None else None
+        return Recorded(found[2], found[5], found[4], found[3]) if found is not None else None
 
-    def ours(self, hash: str) -> bool:
-        """Whether a document of this content was ever recorded as ours: pending or published, not a user's edit."""
-        return hash in self._ours
+    def notes(self, run: int) -> Mapping[str, str]:
+        rows = self._runs[run].documents if run in self._runs else {}
+        return {path: rows[path][6] for path in sorted(rows) if rows[path][6] is not None}
+
+    def ours(self, hash: str, name: str) -> Sequence[tuple[int, str]]:
+        found = self._ours.get(hash, ())
+        return sorted((run, path) for run, path in found if f"/{path}".endswith(f"/{name}"))
 
     def logs(self, run: int, node: int | None = None, most: int = 1000) -> Sequence[tuple[int, int, float, str, str]]:
         logs = self._runs[run].logs if run in self._runs else []
@@ -355,14 +360,23 @@ class MemoryStore(MemoryRecords):
         one.items.update((row[0], row) for row in write.items)
         one.branches.update(write.branches)
         for document in write.documents:
-            one.documents[document[0]] = (write.run, *document)
-            if document[4] != "edited":
-                self._ours.add(document[1])
+            self._note(one, document)
         for call in write.ledger:
             self._settle(call)
         if write.inbox is not None:
             one.consumed = max(one.consumed, write.inbox)
         one.logs += [(*row[:4], strict.plain(row[4])) for row in write.logs]
+
+    def _note(self, one: _Run, row: Row) -> None:
+        """The latest version of a document; an edit keeps which step wrote it, and that ours lies beside."""
+        path, hash, replaces, execution, status, note = (*row, None)[:6]
+        had = one.documents.get(path)
+        if had is not None and not execution:
+            execution, note = had[4], had[6]
+            status = "conflict" if had[5] == "conflict" else status
+        one.documents[path] = (one.row.number, path, hash, replaces, execution, status, note)
+        if row[4] in ("pending", "published"):
+            self._ours.setdefault(hash, set()).add((one.row.number, path))
 
     def _settle(self, call: Call) -> None:
         """What is settled is not unsettled, and an answer that was paid for stays."""

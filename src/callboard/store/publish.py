@@ -2,8 +2,8 @@
 
 A document is recorded as *pending* before anything here happens, so after a crash `publish` is simply called
 again. It writes a temporary file in the same directory, syncs it, moves it into place and syncs the directory.
-A file on disk is a user's when its hash is neither recorded nor the one that was to be replaced: then ours is
-written beside it and the caller is told. The temporary name is derived from the document, so that a replay
+A file on disk is a user's when we have not written these bytes to this very place, nor were they to be replaced: then
+ours is written beside it and the caller is told. The temporary name is derived from the document, so that a replay
 clears what a crash left behind; a random one gathered litter.
 """
 
@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
+from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from callboard.crash import point
 from callboard.errors import InvalidName, NotFound, StoreError
-from callboard.store import paths, whole
+from callboard.store import exchange, paths, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,9 +47,9 @@ def publish(
 ) -> str:
     """Put the content `data_hash` at `path` under `root`: "published", or "conflict" when a user's file is there.
 
-    `replaces` is the version its writer knew of and means to replace; `recorded` says of a hash whether we wrote
-    it; `read` gets bytes by hash. On "conflict" ours lies beside it, see `beside`. Safe to call again at any time.
-    Raises InvalidName, StoreError (a full or broken disk), and what `read` raises.
+    `replaces` is the version its writer knew of and means to replace; `recorded` says of a hash whether we wrote that
+    to this very place; `read` gets bytes by hash. On "conflict" ours lies beside it, see `beside`.
+    Safe to call again at any time. Raises InvalidName, StoreError (a full or broken disk), and what `read` raises.
     """
     try:
         with paths.place(root, path, create=True) as (parent, name):
@@ -61,16 +63,15 @@ def publish(
 def beside(root: Path, path: str, data_hash: str) -> str | None:
     """Where `publish` has put our version after a conflict: `draft (ours 1).md`; None when there is none."""
     with paths.place(root, path) as (parent, name):
-        for number in range(1, 1000):
+        for number in _numbers(parent, name):
             seen = _look(parent, _ours(name, number))
-            if seen is None:
-                return None
-            if seen.hash == data_hash:
+            if seen is not None and seen.hash == data_hash:
                 return path[: len(path) - len(name)] + _ours(name, number)
     return None
 
 
 def _publish(parent: int, name: str, hash: str, ours: Callable[[str], bool], read: Callable[[str], bytes]) -> str:
+    _restore(parent, name, hash, ours)
     for _ in range(_PATIENCE):
         seen = _look(parent, name)
         if seen is not None and seen.hash == hash and not whole.doubtful(parent):
@@ -85,21 +86,62 @@ def _publish(parent: int, name: str, hash: str, ours: Callable[[str], bool], rea
     return CONFLICT
 
 
+def _restore(parent: int, name: str, hash: str, ours: Callable[[str], bool]) -> None:
+    """A crash may have left a person's version where an older one of ours was to be thrown away: it is given back, or
+    lies beside what the person has made since."""
+    swap = _swap(name, hash)
+    left = _look(parent, swap)
+    if left is not None and left.hash != hash and not (left.hash and ours(left.hash)):
+        seen = _look(parent, name)
+        if seen is not None and seen.hash == hash:
+            _give_back(parent, swap, name, hash, left.hash)
+        else:
+            _put_first(parent, swap, name, "yours")
+    if left is not None:
+        _clear(parent, swap)
+
+
+def _give_back(parent: int, swap: str, name: str, put: str, took: str) -> None:
+    """We have put `put` where `took` was, which is a person's: back with it, until what comes out is what we put."""
+    point("publish.back")
+    while exchange.exchange(parent, swap, name):
+        came = _look(parent, swap)
+        if came is None or came.hash == put:
+            return
+        put, took = took, came.hash
+    _put_first(parent, swap, name, "yours")  # somebody has removed what was there
+
+
 def _put_beside(parent: int, name: str, hash: str, read: Callable[[str], bytes]) -> None:
-    number = 1
+    """Once: a version that lies under one of our names already stays there, whichever that is."""
     point("publish.beside")
     while True:
-        place = _ours(name, number)
-        seen = _look(parent, place)
-        if seen is None or (seen.hash == hash and whole.doubtful(parent)):
-            if _put(parent, place, hash, seen, read):
-                return
-        elif seen.hash == hash:
-            _clear(parent, _temporary(place, hash))
-            whole.sync(parent)
-            return
-        else:
-            number += 1
+        numbers = _numbers(parent, name)
+        for number in numbers:
+            seen = _look(parent, _ours(name, number))
+            if seen is not None and seen.hash == hash:
+                if not whole.doubtful(parent):
+                    _clear(parent, _temporary(_ours(name, number), hash))
+                    return whole.sync(parent)
+                if _put(parent, _ours(name, number), hash, seen, read):
+                    return None
+        free = next(number for number in range(1, len(numbers) + 2) if number not in numbers)
+        if _put(parent, _ours(name, free), hash, None, read):
+            return None
+
+
+def _put_first(parent: int, file: str, name: str, whose: str) -> None:
+    """Link a file beside `name`, under the first number that is free."""
+    point("publish.link")
+    for number in range(1, 1000):
+        with suppress(FileExistsError):
+            return os.link(file, _ours(name, number, whose), src_dir_fd=parent, dst_dir_fd=parent)
+
+
+def _numbers(parent: int, name: str) -> list[int]:
+    """The numbers of our versions that lie beside a file."""
+    found = (re.search(r" \(ours ([1-9][0-9]{0,8})\)", entry) for entry in os.listdir(parent))
+    return sorted(int(one[1]) for one in found if one is not None and one.string == _ours(name, int(one[1])))
 
 
 def _put(parent: int, name: str, hash: str, seen: _Seen | None, read: Callable[[str], bytes]) -> bool:
@@ -115,13 +157,31 @@ def _put(parent: int, name: str, hash: str, seen: _Seen | None, read: Callable[[
         os.chmod(temporary, stat.S_IMODE(seen.mode), dir_fd=parent)
         if _stamp(parent, name) != seen.stamp:
             return False
-        point("publish.replace")
-        os.replace(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
-        point("publish.named")
-        whole.sync(parent)
-        return True
+        return _replace(parent, temporary, name, hash, seen)
     finally:
         _clear(parent, temporary)
+
+
+def _replace(parent: int, temporary: str, name: str, hash: str, seen: _Seen) -> bool:
+    """Both change their names at once, and what came out is looked at: a version that somebody saved in the last
+    moment goes back. A plain rename would destroy it; not all file systems can do better."""
+    swap = _swap(name, hash)
+    os.replace(temporary, swap, src_dir_fd=parent, dst_dir_fd=parent)
+    point("publish.replace")
+    if exchange.exchange(parent, swap, name):
+        point("publish.exchanged")
+        came = _look(parent, swap)
+        kept = came is not None and came.hash != seen.hash
+        if came is not None and kept:
+            _give_back(parent, swap, name, hash, came.hash)
+    else:
+        kept = _stamp(parent, name) != seen.stamp
+        if not kept:
+            os.replace(swap, name, src_dir_fd=parent, dst_dir_fd=parent)
+    point("publish.named")
+    whole.sync(parent)
+    _clear(parent, swap)
+    return not kept
 
 
 def _put_new(parent: int, temporary: str, name: str) -> bool:
@@ -175,11 +235,15 @@ def _temporary(name: str, hash: str) -> str:
     return f".callboard-{sha256(name.encode()).hexdigest()[:12]}-{hash[:12]}.tmp"
 
 
-def _ours(name: str, number: int) -> str:
+def _swap(name: str, hash: str) -> str:
+    return _temporary(name, hash).removesuffix(".tmp") + ".old"
+
+
+def _ours(name: str, number: int, whose: str = "ours") -> str:
     stem, dot, suffix = name.rpartition(".")
     if not stem:
         stem, dot, suffix = name, "", ""
-    mark = f" (ours {number}){dot}{suffix}"
+    mark = f" ({whose} {number}){dot}{suffix}"
     while len(os.fsencode(stem + mark)) > paths.LONGEST and len(stem) > 1:
         stem = stem[:-1]
     return stem + mark

@@ -108,18 +108,25 @@ def _list_fault(store: Store, run: Run, row: Node) -> str:
 
 
 def documents(store: Store, row: RunRow, run: Run, base: Path | None = None) -> list[dict[str, Any]]:
-    """`[{path, file, hash, status, task}]` of a run, in the order they were written; `file` is the whole path."""
-    home = begun(row, base).get("dir", ".")
-    return [
-        {
+    """`[{path, file, hash, status, task, beside?, why?}]` of a run, by path; `file` is the whole path.
+
+    `hash` is that of the version the run knows of (None when it is gone), `task` who wrote it (None: a person);
+    `beside` where ours lies when a person's was kept, `why` what keeps a pending one from its place.
+    """
+    home, notes = begun(row, base).get("dir", "."), store.notes(row.number)
+    told = []
+    for _, path, hash, _, execution, status in store.documents(row.number):
+        one = {
             "path": path,
             "file": os.path.normpath(os.path.join(home, path)),
-            "hash": hash,
+            "hash": hash or None,
             "status": status,
-            "task": run.name_of(execution >> 20 & _NODES),
+            "task": run.name_of(execution >> 20 & _NODES) if execution else None,
         }
-        for _, path, hash, _, execution, status in store.documents(row.number)
-    ]
+        if path in notes:
+            one["why" if status == "pending" else "beside"] = notes[path]
+        told.append(one)
+    return told
 
 
 def next_command(run: Run, row: RunRow, *, owned: bool) -> str | None:

@@ -223,7 +223,7 @@ def _rest(writes: Iterable[Write], heads: dict[int, Head], head: Callable[[int, 
         if write.branches:
             lists.setdefault(q.BRANCHES, []).extend((run, *row) for row in write.branches)
         if write.documents:
-            lists.setdefault(q.DOCUMENTS, []).extend((run, *row, write.at) for row in write.documents)
+            lists.setdefault(q.DOCUMENTS, []).extend((run, write.at, *row) for row in write.documents)
         if write.ledger:
             lists.setdefault(q.LEDGER, []).extend((*call, seals.of_call(call)) for call in write.ledger)
         if write.logs:

@@ -99,14 +99,18 @@ _TRIGGERS = {
     BRANCHES: """
         INSERT INTO branch (run, branch, state) SELECT value ->> 0, value ->> 1, value ->> 2
         FROM json_each(NEW.a) WHERE true ON CONFLICT DO UPDATE SET state = excluded.state;""",
-    # a: [[run, path, hash, replaces, execution, status, wall], …]
+    # a: [[run, wall, path, hash, replaces, execution, status, note], …]; an edit of what a step wrote keeps which step
+    # that was, and that ours lies beside it
     DOCUMENTS: """
-        INSERT INTO document (run, path, hash, replaces, execution, status)
-        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
+        INSERT INTO document (run, path, hash, replaces, execution, status, note)
+        SELECT value ->> 0, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
         FROM json_each(NEW.a) WHERE true ON CONFLICT DO UPDATE SET
-          hash = excluded.hash, replaces = excluded.replaces, execution = excluded.execution, status = excluded.status;
+          hash = excluded.hash, replaces = excluded.replaces,
+          execution = CASE excluded.execution WHEN 0 THEN execution ELSE excluded.execution END,
+          note = CASE excluded.execution WHEN 0 THEN note ELSE excluded.note END,
+          status = CASE WHEN excluded.execution = 0 AND status = 'conflict' THEN status ELSE excluded.status END;
         INSERT INTO document_history (run, path, hash, replaces, execution, status, at)
-        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
+        SELECT value ->> 0, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 1
         FROM json_each(NEW.a);""",
     # a: [[…the fields of a Call], …]; what is settled is not unsettled
     LEDGER: """
@@ -218,10 +222,13 @@ ITEMS_OF = """SELECT id & 1048575, parent, position, key, value FROM item
     WHERE id >= ?1 << 20 AND id < (?1 + 1) << 20 ORDER BY id"""
 BRANCHES_OF = "SELECT branch, state FROM branch WHERE run = ? ORDER BY branch"
 PATHS_OF = "SELECT path, hash, status FROM document WHERE run = ? ORDER BY path"
-HASH_OF = "SELECT hash FROM document WHERE run = ? AND path = ?"
+DOCUMENT_OF = "SELECT hash, status, execution, replaces FROM document WHERE run = ? AND path = ?"
+NOTES_OF = "SELECT path, note FROM document WHERE run = ? AND note IS NOT NULL ORDER BY path"
 DOCUMENTS_OF = """SELECT run, path, hash, replaces, execution, status FROM document
-    WHERE ?1 IS NULL OR run = ?1 ORDER BY run, path"""
-OURS = "SELECT 1 FROM document_history WHERE hash = ? AND status <> 'edited' LIMIT 1"
+    WHERE (?1 IS NULL OR run = ?1) AND status <> 'source' ORDER BY run, path"""
+OURS = """SELECT DISTINCT run, path FROM document_history
+    WHERE hash = ?1 AND status IN ('pending', 'published') AND substr('/' || path, -length(?2) - 1) = '/' || ?2
+    ORDER BY run DESC, path"""
 OUTCOME = "SELECT text FROM outcome WHERE id = ? AND revision = ?"
 OUTCOMES_OF = "SELECT o.id, o.revision, o.text FROM json_each(?) AS f JOIN outcome AS o ON o.id = f.value"
 _CALLS = """SELECT run, node, number, attempt, "index", key, provider, model, prompt_hash, input_tokens, output_tokens,

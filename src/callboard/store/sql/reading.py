@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from callboard.errors import NotFound, StoreDamaged
-from callboard.ports import Call, Json, Letter, Owner, RunRow, RunRows
+from callboard.ports import Call, Json, Letter, Owner, Recorded, RunRow, RunRows
 from callboard.store import chain, seals
 from callboard.store.packing import MOST_RUNS, ids_of, pack, unpack
 from callboard.store.sql import queries as q
@@ -119,13 +119,15 @@ class Reading(Database):
     def documents(self, run: int | None = None) -> Sequence[tuple[int, str, str, str | None, int, str]]:
         return self.rows(q.DOCUMENTS_OF, (run,))
 
-    def document(self, run: int, path: str) -> str | None:
-        found = self.row(q.HASH_OF, (run, path))
-        return found[0] if found is not None else None
+    def document(self, run: int, path: str) -> Recorded | None:
+        found = self.row(q.DOCUMENT_OF, (run, path))
+        return None if found is None else Recorded(*found)
 
-    def ours(self, hash: str) -> bool:
-        """Whether a document of this content was ever recorded as ours: pending or published, not a user's edit."""
-        return self.row(q.OURS, (hash,)) is not None
+    def notes(self, run: int) -> Mapping[str, str]:
+        return dict(self.rows(q.NOTES_OF, (run,)))
+
+    def ours(self, hash: str, name: str) -> Sequence[tuple[int, str]]:
+        return self.rows(q.OURS, (hash, name))
 
     def logs(self, run: int, node: int | None = None, most: int = 1000) -> Sequence[tuple[int, int, float, str, str]]:
         return self.rows(q.LOGS_OF, (run, node, most))[::-1]

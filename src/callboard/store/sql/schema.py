@@ -109,13 +109,16 @@ CREATE TABLE branch (
   PRIMARY KEY (run, branch)
 ) STRICT, WITHOUT ROWID;
 
+-- hash: of the latest version anybody knows of, empty when the file is gone; execution: 0 where no step wrote it;
+-- note: the name of ours beside a person's, or why it cannot be put in place
 CREATE TABLE document (
   run INTEGER NOT NULL,
   path TEXT NOT NULL CHECK (length(path) > 0),
   hash TEXT NOT NULL,
   replaces TEXT,
   execution INTEGER NOT NULL,
-  status TEXT NOT NULL CHECK (status IN ('pending', 'published', 'edited')),
+  status TEXT NOT NULL CHECK (status IN ('pending', 'published', 'conflict', 'edited', 'missing', 'source')),
+  note TEXT,
   PRIMARY KEY (run, path)
 ) STRICT, WITHOUT ROWID;
 

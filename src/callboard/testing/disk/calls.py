@@ -2,7 +2,8 @@
 
 `watched` puts its own functions in the place of those of the `os` module, which is how our code, `pathlib` and
 `shutil` reach the disk; a call that is not about the watched directory goes straight through. Patching each module
-that writes was tried first: a new one would have been forgotten. `Log` and the real directory can be compared
+that writes was tried first: a new one would have been forgotten. What `os` does not offer (the exchange of two names)
+tells of itself by an audit event. `Log` and the real directory can be compared
 at the end (`image.whole`), so what should ever escape is found.
 """
 
@@ -11,11 +12,13 @@ from __future__ import annotations
 import io
 import os
 import stat
+import sys
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from callboard.testing.disk.faults import DELETE, NAME, RESIZE, SYNC, WRITE
-from callboard.testing.disk.log import Named, NotSynced, Renamed, Resized, Synced, Unnamed, Wrote
+from callboard.testing.disk.log import Exchanged, Named, NotSynced, Renamed, Resized, Synced, Unnamed, Wrote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,13 +37,30 @@ def watched(log: Log) -> Iterator[None]:
     """Note what the `os` module does below the log's root, in every thread. One log at a time."""
     calls = _Calls(log)
     real = {name: getattr(os, name) for name in _PATCHED}
+    _hear_exchanges()
+    _listening.append(calls)
     for name in _PATCHED:
         setattr(os, name, getattr(calls, name))
     try:
         yield
     finally:
+        _listening.remove(calls)
         for name, function in real.items():
             setattr(os, name, function)
+
+
+_listening: list[_Calls] = []
+
+
+@cache
+def _hear_exchanges() -> None:
+    """Once for the process: an audit hook stays."""
+
+    def hear(event: str, args: tuple[Any, ...]) -> None:
+        if event.startswith("callboard.exchange") and _listening:
+            _listening[-1].exchange(*args, done=event == "callboard.exchanged")
+
+    sys.addaudithook(hear)
 
 
 class _Stream(io.FileIO):
@@ -156,6 +176,18 @@ class _Calls:
                 self._log.note(Renamed(place, name, to_place, to_name, file))
 
     replace = rename
+
+    def exchange(self, parent: int, one: str, other: str, *, done: bool) -> None:
+        """Before it is done this may raise what a disk that fails would."""
+        with self._log.lock:
+            place, _ = self._log.where(one, parent)
+            if place is None:
+                return
+            if not done:
+                return self._may(NAME, other)
+            files = [self._log.id_of(os.stat(name, dir_fd=parent, follow_symlinks=False)) for name in (one, other)]
+            assert files[0] is not None and files[1] is not None, f"{one} or {other} is not known"
+            self._log.note(Exchanged(place, one, files[0], other, files[1]))
 
     def unlink(self, path: Any, *, dir_fd: int | None = None) -> None:
         self._remove("unlink", path, dir_fd)

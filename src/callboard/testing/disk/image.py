@@ -11,13 +11,24 @@ import os
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
-from callboard.testing.disk.log import ROOT, Log, Named, NotSynced, Renamed, Resized, Synced, Unnamed, Wrote
+from callboard.testing.disk.log import (
+    ROOT,
+    Exchanged,
+    Log,
+    Named,
+    NotSynced,
+    Renamed,
+    Resized,
+    Synced,
+    Unnamed,
+    Wrote,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from callboard.testing.disk.log import Op
+    from callboard.testing.disk.log import Naming, Op
 
 SECTOR = 512
 _PENDING, _OWED_NOTHING, _DURABLE = range(3)
@@ -105,7 +116,7 @@ class _Naming:
 
     __slots__ = ("op", "owed")
 
-    def __init__(self, op: Named | Unnamed | Renamed) -> None:
+    def __init__(self, op: Naming) -> None:
         self.op, self.owed = op, _PENDING
 
     def touches(self, place: int) -> bool:
@@ -114,6 +125,8 @@ class _Naming:
 
     def names(self) -> set[tuple[int, str]]:
         names = {(self.op.place, self.op.name)}
+        if type(self.op) is Exchanged:
+            return names | {(self.op.place, self.op.to_name)}
         return names | {(self.op.to_place, self.op.to_name)} if type(self.op) is Renamed else names
 
 
@@ -131,7 +144,7 @@ class _Surface:
         match op:
             case Wrote() | Resized():
                 self._changes.setdefault(op.file, []).append(_Change(op))
-            case Named() | Unnamed() | Renamed():
+            case Named() | Unnamed() | Renamed() | Exchanged():
                 self._namings.append(_Naming(op))
             case Synced(file):
                 self._sync_names(file) if file in self._folders else self._sync_data(file)
@@ -206,9 +219,11 @@ class _Surface:
         self._namings = left
 
 
-def _rename(names: dict[tuple[int, str], int], op: Named | Unnamed | Renamed) -> None:
-    if type(op) is Named:
+def _rename(names: dict[tuple[int, str], int], op: Naming) -> None:
+    if type(op) is Named or type(op) is Exchanged:
         names[op.place, op.name] = op.file
+        if type(op) is Exchanged:
+            names[op.place, op.to_name] = op.to_file
         return
     names.pop((op.place, op.name), None)
     if type(op) is Renamed:

@@ -55,6 +55,16 @@ class Renamed(NamedTuple):
     file: int
 
 
+class Exchanged(NamedTuple):
+    """Two names of a directory changed their files, at once: `file` has `name` now, and `to_file` `to_name`."""
+
+    place: int
+    name: str
+    file: int
+    to_name: str
+    to_file: int
+
+
 class Synced(NamedTuple):
     """A file, or the names in a directory."""
 
@@ -67,7 +77,8 @@ class NotSynced(NamedTuple):
     file: int
 
 
-Op: TypeAlias = Wrote | Resized | Named | Unnamed | Renamed | Synced | NotSynced
+Naming: TypeAlias = Named | Unnamed | Renamed | Exchanged
+Op: TypeAlias = Wrote | Resized | Naming | Synced | NotSynced
 
 
 class Log:

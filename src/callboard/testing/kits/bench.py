@@ -43,9 +43,9 @@ class Bench:
         fields = {"name": "Show", "plan": PLAN, "params": '{"input":"text"}', "face": "pipelines", "at": 10.5}
         return self.store.create_run(id=id, **{**fields, **changes})
 
-    def owned(self, id: str = "show-1") -> tuple[int, int]:
+    def owned(self, id: str = "show-1", **changes: Any) -> tuple[int, int]:
         """A run that we own: (number, fence)."""
-        number = self.run(id).number
+        number = self.run(id, **changes).number
         fence = self.store.claim(number, ME, 1000.0, 11.0, alive=alive)
         assert fence is not None
         return number, fence

@@ -6,7 +6,7 @@ import json
 
 from callboard.core.facts import Heard, Paused, encode
 from callboard.errors import Conflict, FenceLost, InvalidName, NotFound, NotJson
-from callboard.ports import Write
+from callboard.ports import Recorded, Write
 from callboard.testing.kits.bench import (
     FACT,
     WORDS,
@@ -122,7 +122,7 @@ def a_call_is_one_row_of_the_ledger(bench: Bench) -> None:
 
 
 @case
-def documents_are_kept_by_path_and_known_by_content(bench: Bench) -> None:
+def documents_are_kept_by_path_and_known_by_content_and_name(bench: Bench) -> None:
     (one, fence), (two, other) = bench.owned("a"), bench.owned("b")
     old, new, edit = "a" * 64, "b" * 64, "c" * 64
     bench.store.commit([Write(one, fence, 1.0, documents=[("x.md", old, None, packed(one, 0), "pending")])])
@@ -138,7 +138,40 @@ def documents_are_kept_by_path_and_known_by_content(bench: Bench) -> None:
     mine = [(one, "x.md", new, old, packed(one, 1), "pending"), (one, "y.md", edit, None, packed(one, 0), "edited")]
     assert list(store.documents(one)) == mine
     assert list(store.documents()) == [*mine, (two, "x.md", old, None, packed(two, 0), "published")]
-    assert [store.ours(hash) for hash in (old, new, edit, "d" * 64)] == [True, True, False, False]
+    ours = {hash: sorted(store.ours(hash, "x.md")) for hash in (old, new, edit, "d" * 64)}
+    assert ours == {old: [(one, "x.md"), (two, "x.md")], new: [(one, "x.md")], edit: [], "d" * 64: []}
+    assert not any(store.ours(old, name) for name in (".md", "md", "ax.md", "y.md", "")) and not store.ours(edit, "")
+    assert store.document(one, "x.md") == Recorded(new, "pending", packed(one, 1), old)
+    assert store.document(one, "z.md") is None
+
+
+@case
+def a_persons_version_keeps_who_wrote_the_document_and_what_lies_beside(bench: Bench) -> None:
+    number, fence = bench.owned()
+    ours, theirs, later = "a" * 64, "b" * 64, "c" * 64
+    for row in (
+        ("made/x.md", ours, None, packed(number, 0), "pending", "it cannot be put in place"),
+        ("made/x.md", ours, None, packed(number, 0), "conflict", "made/x (ours 1).md"),
+        ("made/x.md", theirs, ours, 0, "edited"),
+        ("made/y.md", ours, None, packed(number, 1), "published"),
+        ("made/y.md", "", ours, 0, "missing"),
+        ("in.md", theirs, None, 0, "source"),
+    ):
+        bench.store.commit([Write(number, fence, 1.0, documents=[row])])
+    store = bench.again()
+    assert [row[1:] for row in store.documents(number)] == [
+        ("made/x.md", theirs, ours, packed(number, 0), "conflict"),
+        ("made/y.md", "", ours, packed(number, 1), "missing"),
+    ]
+    assert store.notes(number) == {"made/x.md": "made/x (ours 1).md"} and not store.notes(99)
+    assert store.document(number, "in.md") == Recorded(theirs, "source", 0, None)
+    assert ("in.md", theirs, "source") in store.load(number).documents
+    assert [*store.ours(ours, "x.md")] == [(number, "made/x.md")] and not store.ours(theirs, "x.md")
+    bench.store.commit(
+        [Write(number, fence, 2.0, documents=[("made/x.md", later, None, packed(number, 0), "pending")])]
+    )
+    assert bench.store.document(number, "made/x.md") == Recorded(later, "pending", packed(number, 0), None)
+    assert not bench.store.notes(number)
 
 
 @case

@@ -7,7 +7,7 @@ import json
 from callboard.core.facts import Begun, encode
 from callboard.core.plan import Plan, Task, digest, dump
 from callboard.errors import Conflict, FenceLost, InvalidName, NotFound, NotJson, UsageError
-from callboard.ports import Json, RunRow, Write
+from callboard.ports import Json, Recorded, RunRow, Write
 from callboard.testing.kits.bench import (
     FACT,
     FAR,
@@ -307,9 +307,10 @@ def a_write_that_fails_leaves_nothing_of_its_batch(bench: Bench) -> None:
     assert not store.executions(two) and not store.journal(two) and not store.calls(two) and not store.logs(two)
     assert not store.load(two).items and not store.load(two).branches and not store.documents()
     assert store.outcome(two, 0, 1) is None and store.outcome(one, 0, 1) == '{"value":1}'
-    assert store.find_run("b").state == "{}" and len(store.waiting()) == 2 and not store.ours("a" * 64)
+    assert store.find_run("b").state == "{}" and len(store.waiting()) == 2 and not store.ours("a" * 64, "p")
     store.commit([good])
-    assert store.document(two, "p") == "a" * 64 and store.document(two, "q") is None
+    assert store.document(two, "p") == Recorded("a" * 64, "pending", packed(two, 0), None)
+    assert store.document(two, "q") is None
     assert len(store.journal(two)) == 1 and len(store.journal(one)) == 1 and len(store.waiting()) == 1
 
 
