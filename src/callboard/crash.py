@@ -102,8 +102,8 @@ POINTS = {
     "bell.hung": "it hangs, not yet private",
     "bell.down": "a doorbell will be taken down",
     # productions
-    "submit.instance": "an instance of a production was made for a run that is not recorded yet",
-    "submit.recorded": "a run was recorded",
+    "submit.recorded": "a run was recorded, and the instance it plays in is not made yet",
+    "submit.instance": "the instance of a production that a recorded run plays in will be made",
     "production.promise": "a promise to tell a production how its run ends will be left",
     "production.tell": "a production will be told how its run ended",
     "production.told": "it was told, and the promise will be taken back",

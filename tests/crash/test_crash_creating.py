@@ -1,4 +1,5 @@
-"""Killed while an instance is made: it is there or it is not, its id is never given again, the index is whole."""
+"""Killed while an instance is made: it is there or it is not, its id is never given again, the index is whole; and
+whatever is there, a recorded run plays in it: `resume` leaves no empty one behind."""
 
 from __future__ import annotations
 
@@ -64,11 +65,10 @@ def _is_whole(show: Show) -> None:
     listed = show.instances()
     assert half_written(show.root) == []
     assert not list(manager.dir.glob("settings/*damaged*"))
-    assert sorted(listed) == [f"{n:05}" for n in range(1, len(listed) + 1)]
     assert len(listed) <= len(show.lives)
     assert sorted(path.name for path in manager.dir.glob("cards_*")) == [f"cards_{id}" for id in sorted(listed)]
     for id, status in listed.items():
         documents = {path for path in show.documents() if path.startswith(f"cards_{id}/")}
-        assert (status, len(documents)) in (("completed", 6), ("created", 0), ("active", 0))
+        assert (status, len(documents)) == ("completed", 6), id
     manager.update_productions()
     assert show.instances() == listed, "a scan finds nothing else"

@@ -406,3 +406,22 @@ def test_templates_get_the_words_of_one_instance(tmp_path: Path) -> None:
         "metadata": {"owner": "me", "source": "API"},
     }
     assert pm.variables(1)["step"] == "output"
+
+
+def test_an_id_may_be_reserved_and_its_instance_made_later_as_often_as_one_likes(tmp_path: Path) -> None:
+    production = ProductionManager(config_dict={"name": "cards", "project_home": str(tmp_path), "steps": ["a", "b"]})
+    reserved, made = production.reserve_instance(), production.create_instance()
+    assert (reserved, made) == ("00001", "00002")
+    assert [one.instance_id for one in production.instances()] == ["00002"]
+    planned = production.variables(reserved, planned={"by": "us"})
+    assert planned["instance_name"] == "cards_00001" and not (production.dir / "cards_00001").exists()
+    for _ in range(2):
+        assert production.create_instance({"by": "us"}, instance_id=reserved) == reserved
+    assert production.variables(reserved) == planned
+    (production.dir / "cards_00001" / "b" / "note.txt").write_text("mine")
+    (production.dir / "cards_00001" / "a").rmdir()
+    production.set_status(reserved, "paused")
+    production.create_instance({"by": "them"}, instance_id=reserved)
+    found = production.get_instance(reserved)
+    assert (found.status, found.metadata) == ("paused", {"by": "us"}), "what is there stays as it is"
+    assert sorted(path.name for path in found.dir.iterdir()) == ["a", "b"]

@@ -99,13 +99,20 @@ class ProductionManager:
         if not self.exists():
             raise NotFound(f"there is no production at {self.dir}; make it with create_production(…)")
 
-    def variables(self, instance_id: str | int, *, step: str | None = None, document_type: str = "") -> dict[str, Any]:
-        """What templates may say of one instance (A.10), as plain JSON.
+    def variables(
+        self,
+        instance_id: str | int,
+        *,
+        step: str | None = None,
+        document_type: str = "",
+        planned: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """What templates may say of one instance (A.10), as plain JSON; `planned` is the metadata of one that is only reserved.
 
         `dir`, `instance_dir` and `project_home` are absolute; `production_dir` and `settings_dir` are the names in
         the configuration; `metadata` is the production's, under the instance's own.
         """
-        found = self.get_instance(instance_id)
+        found = self.get_instance(instance_id) if planned is None else self._reserved(instance_id, planned)
         return {
             "name": self.config.name,
             "instance_id": found.instance_id,
@@ -135,15 +142,26 @@ class ProductionManager:
 
     # ── instances ───────────────────────────────────────────────────────────────────────────────────────
 
-    def create_instance(self, metadata: Mapping[str, Any] | None = None) -> str:
+    def create_instance(
+        self, metadata: Mapping[str, Any] | None = None, *, instance_id: str | int | None = None
+    ) -> str:
         """Make an instance with a directory for each step; its id (`00001`). Sets up the production when needed.
 
-        No id is given twice, whoever else makes instances at the same time, and whatever was deleted.
+        No id is given twice, whoever else makes instances at the same time, and whatever was deleted. `instance_id` is
+        one that was reserved; then what is there already stays as it is.
         """
         cell = metadata_text(metadata or {})
         if not self._register.index.file.is_file():
             self.initialize_structure()
+        if instance_id is not None:
+            return self._register.make(self.names.number(instance_id), cell).instance_id
         return self._register.add(cell).instance_id
+
+    def reserve_instance(self) -> str:
+        """An id that nobody else will get, for an instance that is made later. Sets up the production when needed."""
+        if not self._register.index.file.is_file():
+            self.initialize_structure()
+        return self.names.pad(self._register.reserve())
 
     def instances(self, *, status: str | None = None, include_missing: bool = False) -> list[Instance]:
         """The instances by id; those whose directory vanished only when asked for."""
@@ -263,6 +281,12 @@ class ProductionManager:
         return data if raw else contents.decode(data, found[0].suffix, file=str(found[0].path))
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _reserved(self, instance_id: str | int, metadata: Mapping[str, Any]) -> Instance:
+        number = self.names.number(instance_id)
+        name, now = self.names.instance(number), self._register.now()
+        row = (self.names.pad(number), name, now, now, scan.CREATED)
+        return Instance(*row, dict(metadata), self._register.path(name), self.dir / name)
 
     def _step(self, step: str | None) -> str:
         if step is None:

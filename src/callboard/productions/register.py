@@ -98,10 +98,28 @@ class Register:
 
     # ── changing ────────────────────────────────────────────────────────────────────────────────────────
 
+    def reserve(self) -> int:
+        """A number that nobody else will get. Nothing is made yet: `make` does that."""
+        with self.editing() as rows:
+            number = self.shelf.next(max(_largest(rows), self.index.last()))
+            self.index.note(number, durable=True)
+        return number
+
+    def make(self, number: int, metadata: str) -> Row:
+        """The instance of a number that was reserved; the one that is there already, when there is one."""
+        with self.editing() as rows:
+            name = self.shelf.make(number)
+            row = rows.rows.get(self.names.pad(number))
+            if row is None:
+                now = self.now()
+                row = Row(self.names.pad(number), name, now, now, scan.CREATED, metadata, self.path(name))
+                rows.put(row)
+        return row
+
     def add(self, metadata: str) -> Row:
         """A new instance with an id that nobody had before."""
         with self.editing() as rows:
-            known = max((int(id) for id in rows.rows if id.isdigit() and len(id) < 19), default=0)
+            known = _largest(rows)
             number, name = self.shelf.allocate(max(known, self.index.last()))
             self.index.note(number, durable=False)
             if number > known + 1:  # whoever made the one in between may have been killed before it had its row
@@ -171,3 +189,7 @@ class Register:
         """Keep a record among the diagnostics; its path."""
         settings = self._site.config.settings_dir
         return diagnostics.keep(self._site.root, settings, kind, self.now(), id, data, secrets)
+
+
+def _largest(rows: Sheet) -> int:
+    return max((int(id) for id in rows.rows if id.isdigit() and len(id) < 19), default=0)

@@ -136,18 +136,32 @@ class Shelf:
 
     def allocate(self, after: int) -> tuple[int, str]:
         """Take the next number larger than `after` and any on disk: (number, directory), with all its steps."""
-        number = max(after, self._largest_number()) + 1
+        number = self.next(after)
         with folder.opened(self.root) as root:
             while not folder.make_directory(root, self.names.instance(number)):
                 number += 1
             self._largest = (folder.modified(root), number)
-        name = self.names.instance(number)
+        return number, self._furnish(number)
+
+    def make(self, number: int) -> str:
+        """The directory of an instance, made when it has none, with all its steps."""
+        if self.find(number) is None:
+            with folder.opened(self.root) as root:
+                folder.make_directory(root, self.names.instance(number))
+        return self._furnish(number)
+
+    def _furnish(self, number: int) -> str:
+        name = self.find(number) or self.names.instance(number)
         point("instance.taken")
         with folder.opened(self.root, name) as inside:
             for step in self.steps:
                 folder.make_directory(inside, step)
         point("instance.steps")
-        return number, name
+        return name
+
+    def next(self, after: int) -> int:
+        """The next number larger than `after` and any on disk."""
+        return max(after, self._largest_number()) + 1
 
     def _largest_number(self) -> int:
         with folder.opened(self.root) as root:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
+from callboard.app import places
 from callboard.app.views import run as views
 from callboard.app.wiring import load
-from callboard.core.status import ENDED, FAILED, STOPPED, SUCCESS, Status
+from callboard.core.status import ENDED, FAILED, INIT, STOPPED, SUCCESS, Status
 from callboard.crash import point
 from callboard.errors import CallboardError, Conflict
 from callboard.ports import Owner
@@ -28,10 +30,25 @@ PROMISE = "production to be told"  # the kind of those records; their id is the 
 _WORDS = {SUCCESS: "completed", FAILED: "failed", STOPPED: "failed"}
 
 
+def make_instance(house: House, row: RunRow) -> None:
+    """Make the instance a run plays in. Once it has begun it was made, and a person may have removed it since."""
+    begun = house.begun(row)
+    playing = places.playing(begun)
+    if playing is None or row.status != INIT:
+        return
+    point("submit.instance")
+    layout = {name: playing[name] for name in ("id_format", "document_pattern", "steps")}
+    manager = load("productions.manager", "ProductionManager")(playing["dir"], config_dict=layout)
+    manager.create_instance({"pipeline": os.path.basename(begun["file"])}, instance_id=playing["instance_id"])
+    manager.set_status(playing["instance_id"], "active")
+
+
 def promise(house: House, number: int, owner: Owner) -> None:
     """Leave a promise that `owner` will tell this run's end, when it plays in a production at all."""
-    if house.production_of(house.store.find_run(str(number))) is None:
+    row = house.store.find_run(str(number))
+    if house.production_of(row) is None:
         return
+    make_instance(house, row)
     had = house.store.read(PROMISE, str(number))
     point("production.promise")
     house.store.write(PROMISE, str(number), list(owner), revision=had.revision if had else 0)

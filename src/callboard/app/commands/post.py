@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from callboard.app.commands.playing import tell_rest
+from callboard.app.commands.playing import make_instance, tell_rest
 from callboard.app.views.run import in_memory
 from callboard.core import machine
+from callboard.core.facts import Cancelled
 from callboard.core.orders import Refuse
 from callboard.errors import Busy, Refused
 
@@ -33,6 +34,8 @@ def post(house: House, row: RunRow, facts: Sequence[Fact]) -> None:
     Raises Refused with the machine's reason; Busy when the process that owns the run does not answer.
     """
     try_out(house, row, facts)
+    if not any(isinstance(fact, Cancelled) for fact in facts):
+        make_instance(house, row)  # it is judged to have begun
     if not house.apply(row.number, facts).judged:
         _wait(house, row)
     tell_rest(house)

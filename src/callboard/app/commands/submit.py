@@ -1,7 +1,8 @@
 """Begin a run: compile what a person wrote, check all that can be checked, record it. Nothing is carried out here.
 
 Every fault of the file, a model without a key and a production that does not fit are told before anything is
-made; only then is the instance created, and last the run recorded. From there on it can be resumed.
+made; then the run is recorded, with the id of the instance it will play in, and last the instance is made. A run that
+was killed in between is there, and whoever takes it up makes its instance first.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from callboard.app import places
 from callboard.app.commands.check import check_override, read_pipeline
+from callboard.app.commands.playing import make_instance
 from callboard.app.views.words import iso
 from callboard.app.wiring import load
 from callboard.core import plan as plans
@@ -80,7 +82,7 @@ def submit_pipeline(
         parsed, production=manager.config.as_dict() if manager is not None else {} if has_id else None
     )
     plan = _with_result(plan, production, manager)
-    playing, instance = (None, profile) if manager is None else _instance(manager, production, file, text)
+    playing, instance = (None, profile) if manager is None else _instance(manager, production, file)
     params = {
         "input": text or "",
         "dir": os.getcwd(),
@@ -93,7 +95,9 @@ def submit_pipeline(
         "overwrite": overwrite,
         "file": places.pipeline(str(file), os.getcwd(), house.base),
     }
-    return _create(house, plan, params, name or plan.name, id, "pipelines")
+    row = _create(house, plan, params, name or plan.name, id, "pipelines")
+    make_instance(house, row)
+    return row
 
 
 def submit_functions(
@@ -205,16 +209,15 @@ def _with_result(plan: Plan, production: Production, manager: Any) -> Plan:
     return plan._replace(tasks=(*plan.tasks[:-1], last._replace(inputs=inputs)))
 
 
-def _instance(manager: Any, production: Production, file: Path, text: str | None) -> tuple[dict[str, Any], str]:
-    """The instance that plays, made if none was named, with the values templates see."""
+def _instance(manager: Any, production: Production, file: Path) -> tuple[dict[str, Any], str]:
+    """The instance that plays, with the values templates see. A new one has only its id: it is made once the run is
+    recorded, so that none is left behind that no run knows."""
     if production.instance is None:
-        id = manager.create_instance({"pipeline": file.name})
-        point("submit.instance")
+        id, planned = manager.reserve_instance(), {"pipeline": file.name}
     else:
         manager.demand()
-        id = manager.get_instance(production.instance).instance_id
-    manager.set_status(id, "active")
-    values = manager.variables(id, step=production.step, document_type=production.document_type or "")
+        id, planned = manager.get_instance(production.instance).instance_id, None
+    values = manager.variables(id, step=production.step, document_type=production.document_type or "", planned=planned)
     config = manager.config
     naming = {"id_format": config.id_format, "document_pattern": config.document_pattern, "steps": list(config.steps)}
     return {**values, **naming}, id
