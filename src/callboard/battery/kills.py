@@ -212,6 +212,8 @@ def killed_runs(root: Path, chance: Random, usual: Undisturbed, tally: Tally) ->
         wrong += [f"{key} was asked again although its answer was recorded" for key in asked_again(root, before)]
     if not wrong and seen[-1].answered != 2 * _NOTES:
         wrong.append(f"{seen[-1].answered} executions have an answer")
+    if not wrong and [*show.instances().values()] != ["completed"]:
+        wrong.append(f"one performance has left these instances: {show.instances()}")
     tally.take(show, wrong + _ended(show, _CARDS, usual))
 
 
