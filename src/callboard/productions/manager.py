@@ -107,10 +107,11 @@ class ProductionManager:
         document_type: str = "",
         planned: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """What templates may say of one instance (A.10), as plain JSON; `planned` is the metadata of one that is only reserved.
+        """What templates may say of one instance (A.10), as plain JSON.
 
         `dir`, `instance_dir` and `project_home` are absolute; `production_dir` and `settings_dir` are the names in
-        the configuration; `metadata` is the production's, under the instance's own.
+        the configuration; `metadata` is the production's, under the instance's own. `planned` is the metadata of one
+        that is only reserved.
         """
         found = self.get_instance(instance_id) if planned is None else self._reserved(instance_id, planned)
         return {
