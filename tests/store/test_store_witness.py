@@ -158,3 +158,29 @@ def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 
 def _full(path: Path) -> None:
     raise apsw.FullError(str(path))
+
+
+def test_looking_into_the_index_leaves_the_locks_of_this_process_on_it(tmp_path: Path) -> None:
+    path = tmp_path / "callboard.db"
+    first = SQLiteStore(path)
+    assert _locks(path)
+    for store in (SQLiteStore(path), SQLiteStore(path, readonly=True)):
+        store.close()
+    assert _locks(path), "another store of this process was closed, and its descriptors with it"
+    kept = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        SQLiteStore(path).close()
+    assert len(os.listdir("/proc/self/fd")) == kept
+    first.close()
+    assert not _locks(path)
+
+
+def _locks(path: Path) -> list[str]:
+    """The kernel's record of this process's locks on the index."""
+    inode = os.stat(f"{path}-shm").st_ino
+    rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return [
+        " ".join(row)
+        for row in rows
+        if row[1] == "POSIX" and row[4] == str(os.getpid()) and row[5].endswith(f":{inode}")
+    ]

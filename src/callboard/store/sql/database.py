@@ -228,6 +228,10 @@ class Database:
         _open.discard(self)
         if self._process != os.getpid():
             return
+        self._close_all()
+        self._witness.close()
+
+    def _close_all(self) -> None:
         for connection in (*self._idle, self._watcher):
             if connection is not None:
                 self._close(connection)

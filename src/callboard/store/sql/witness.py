@@ -7,6 +7,11 @@ written into ours. But the index of the log (`-shm`), which every process maps, 
 and says how far the log went. It is believed only within one boot, because it is never synced; the note beside the
 lock says which boot that was, and which database (a number in its header) lay here.
 
+To look into the index must not touch its locks: when a process closes any descriptor of a file, the kernel takes all
+of its locks on that file away, those of SQLite too, and the next process that opens the database takes the index for
+an old one and cuts it under everybody who has mapped it. So a descriptor of it stays open as long as this process has
+the database open anywhere.
+
 What was found stays said (`damaged`), since opening the database rewrites the index: it is written to by nobody
 until `callboard repair` has taken the mark away.
 """
@@ -14,6 +19,8 @@ until `callboard repair` has taken the mark away.
 from __future__ import annotations
 
 import json
+import os
+import threading
 from contextlib import suppress
 from pathlib import Path
 from struct import Struct
@@ -35,6 +42,11 @@ _NONE = bytes(8)  # the mark of a log in which nothing was found
 _TRIES = 5  # readings of an index that a living process may be changing
 
 
+_lock = threading.Lock()
+_users: dict[str, int] = {}  # databases of this process that are open, by their file
+_kept: dict[str, list[int]] = {}  # descriptors of their indices
+
+
 class Index(NamedTuple):
     """How far a log went: frames in it, those copied back, the mark of its generation."""
 
@@ -52,6 +64,21 @@ class Witness:
         self._note = database.parent / "run" / f"{database.name}.known"
         self.mark = database.parent / "run" / f"{database.name}.damaged"
         self._seen: Index | None = None
+        self._key: str | None = os.path.realpath(database)
+        with _lock:
+            _users[self._key] = _users.get(self._key, 0) + 1
+
+    def close(self) -> None:
+        """This database is closed: the last one of its file in this process lets go of the index."""
+        with _lock:
+            key, self._key = self._key, None
+            if key is None:
+                return
+            _users[key] -= 1
+            if not _users[key]:
+                del _users[key]
+                for descriptor in _kept.pop(key, ()):
+                    os.close(descriptor)
 
     def before(self) -> str:
         """What is wrong already: "" or the words of the mark. Raises StoreDamaged for another database's log."""
@@ -115,8 +142,7 @@ class Witness:
     def _read_index(self) -> Index | None:
         """None where there is none, or one that is not whole."""
         try:
-            with self._index.open("rb") as file:
-                data = file.read(_BACKFILL_AT + 4)
+            data = os.pread(self._descriptor(), _BACKFILL_AT + 4, 0)
         except OSError:
             return None
         header = data[: _HEADER.size]
@@ -126,6 +152,17 @@ class Witness:
         if not fields[3] or _checksum(_WORDS.unpack(header[: _WORDS.size])) != fields[-2:]:
             return None
         return Index(fields[6], _BACKFILL.unpack_from(data, _BACKFILL_AT)[0], fields[9])
+
+    def _descriptor(self) -> int:
+        """One of the index as it lies there now, kept open. Raises OSError."""
+        with _lock:
+            kept = _kept.setdefault(str(self._key), [])
+            there = os.stat(self._index)
+            for descriptor in kept:
+                if os.path.samestat(os.fstat(descriptor), there):
+                    return descriptor
+            kept.append(os.open(self._index, os.O_RDONLY | os.O_CLOEXEC))
+            return kept[-1]
 
 
 def _checksum(words: tuple[int, ...]) -> tuple[int, int]:
