@@ -15,7 +15,15 @@ from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from callboard.battery import history
-from callboard.battery.processes import asked_again, differing, half_written, known, recorded_hashes, scan_productions
+from callboard.battery.processes import (
+    asked_again,
+    differing,
+    half_written,
+    known,
+    recorded_hashes,
+    scan_productions,
+    unfinished,
+)
 from callboard.battery.proof import Found
 from callboard.battery.scenes import SCENES, Scene
 from callboard.battery.show import Wrong, as_if_new, fast_folder
@@ -170,6 +178,8 @@ def tried_at(play: Play, image: Image, folder: Path, at: Try) -> list[str]:
             wrong += [f"the call {key} was made again" for key in asked_again(root, before)]
             scan_productions(root)
             wrong += [f"{path} was left behind" for path in half_written(root)]
+            if isinstance(play.ending, Ending):
+                wrong += unfinished(root)
             wrong += [f"{path} differs from what is recorded" for path in differing(root)]
             if isinstance(play.ending, Ending):  # a machine has played
                 wrong += history.check(root / ".callboard/callboard.db")

@@ -159,9 +159,7 @@ class Show:
         return steps[0] - left.began if steps else None
 
     def instances(self) -> dict[str, str]:
-        """Status by instance, as the production's own index has it."""
-        manager = load_production(self.root / "project-home/productions/cards")
-        return {one.instance_id: one.status for one in manager.instances()}
+        return instances(self.root)
 
 
 # ── looking, without touching ───────────────────────────────────────────────────────────────────────────────
@@ -239,6 +237,19 @@ def half_written(root: Path) -> list[str]:
         for file in (_files(place) if place.is_dir() else [place])
         if (file.name.startswith(".") and file.name != IDENTITY) or file.suffix == ".tmp"
     )
+
+
+def instances(root: Path) -> dict[str, str]:
+    """Status by instance of all productions, as their own indexes have it."""
+    managers = [load_production(settings.parent) for settings in root.glob("*/productions/*/settings")]
+    return {one.instance_id: one.status for manager in managers for one in manager.instances()}
+
+
+def unfinished(root: Path) -> list[str]:
+    """Productions of which not exactly one instance was completed: who is killed before a run is recorded makes
+    another one."""
+    found = list(instances(root).values())
+    return [f"the instances are {', '.join(found)}"] if found and found.count("completed") != 1 else []
 
 
 def scan_productions(root: Path) -> None:

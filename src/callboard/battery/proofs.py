@@ -16,6 +16,10 @@ PROOFS: tuple[Proof, ...] = (
         "points", "every named crash point, in every kind of run", "points:prove_points", "kills",
         gate=880, nightly=20_000, promise=(1, 2, 15),
     ),
+    Proof(
+        "point-kills", "crash points met by real processes", "point_kills:prove_point_kills", "kills",
+        gate=120, nightly=1_000, promise=(1, 2, 15),
+    ),
     # T3
     Proof(
         "power", "power cuts: what was acknowledged is on the disk", "power:prove_power", "images",

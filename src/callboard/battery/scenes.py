@@ -172,7 +172,7 @@ def _house(store: SQLiteStore) -> Any:
         [(one[1], one[3]) for one in store.events()],
         [letter.id for letter in store.inbox(1, 0)],
         store.find_run(ID).owner,
-        (home / "backups/kept.db").exists() and len(list((home / "backups").glob("*schema1*.db"))) > 0,
+        (home / "backups/kept.db").exists() and len(list((home / "backups").glob(f"*schema{len(_RELEASED)}-*.db"))) > 0,
         store.get(_KEPT),
     ]
 

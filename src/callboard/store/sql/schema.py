@@ -202,16 +202,16 @@ MIGRATIONS: tuple[str, ...] = (_FIRST, _SEALS)
 def strange(connection: apsw.Connection) -> list[str]:
     """What of our tables and indexes is not as the migrations make it: a name that lost a letter is a damage, too."""
     have = {row[:2]: row[2] for row in connection.execute(_OBJECTS)}
-    made = _made().items()
+    made = _made(MIGRATIONS).items()
     return [f"{kind} {name} is not as it was made" for (kind, name), sql in made if have.get((kind, name)) != sql]
 
 
 @cache
-def _made() -> dict[tuple[str, str], str]:
+def _made(migrations: tuple[str, ...]) -> dict[tuple[str, str], str]:
     new = apsw.Connection(":memory:")
     try:
         new.execute(_VERSIONS)
-        for migration in MIGRATIONS:
+        for migration in migrations:
             new.execute(migration)
         return {row[:2]: row[2] for row in new.execute(_OBJECTS)}
     finally:
