@@ -21,7 +21,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import callboard
 from callboard import crash
 from callboard.battery.processes import PATIENCE, Left, TookTooLong
 
@@ -70,7 +69,7 @@ class Nursery:
 
 def serve(main: Callable[[], None]) -> None:
     """The nursery's own life: an order a line, an answer a line. `main` is the program that its children become."""
-    for module in pkgutil.walk_packages(callboard.__path__, "callboard."):
+    for module in pkgutil.walk_packages([str(Path(crash.__file__).parent)], "callboard."):
         importlib.import_module(module.name)
     with suppress(ImportError):
         importlib.import_module("docx")
