@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
@@ -146,6 +147,7 @@ def said(nodes: Iterable[ast.AST]) -> list[str]:
     ]
 
 
+@cache
 def writers() -> list[tuple[str, ast.AST]]:
     """Every function of ours that writes, as `file:Class.name`."""
     return [
@@ -153,8 +155,12 @@ def writers() -> list[tuple[str, ast.AST]]:
         for module in modules()
         if module.room not in ASIDE and not module.path.endswith("cli/prove.py")
         for name, function in functions(module)
-        if any(writes(node, constants(module, function)) for node in ast.walk(function))
+        if _any_writes(function, constants(module, function))
     ]
+
+
+def _any_writes(function: ast.AST, known: dict[str, ast.expr]) -> bool:
+    return any(writes(node, known) for node in ast.walk(function))
 
 
 def test_whatever_writes_to_a_disk_has_a_point() -> None:
