@@ -151,7 +151,7 @@ async def test_a_call_this_number_has_paid_for_is_never_made_again(desk: Desk) -
     again = recorded(desk, ledger, desk.work(attempt_number=2))
     answers = [await again.complete(asking(text)) for text in ("a", "b", "c")]
     assert [(answer.text, answer.cached) for answer in answers] == [("one", True), ("two", True), ("three", False)]
-    assert len(desk.model.asked) == 3 and [call.index for call in again.calls] == [2]
+    assert len(desk.model.asked) == 3 and [call.index for call in again.calls] == [0, 1, 2]
 
 
 async def test_another_question_is_not_answered_with_an_old_answer(desk: Desk) -> None:
@@ -228,21 +228,55 @@ async def test_an_error_carries_the_calls_made_before_it(desk: Desk) -> None:
     assert [call.status for call in caught.value.calls] == ["unknown"]  # type: ignore[attr-defined]
 
 
-def cached_handler() -> Any:
+def cached_handler(ledger: KeptLedger | None = None, project: str = "p") -> Any:
     executors: dict[str, Any] = {"llm": Llm(), "human": Human()}
-    return chain([Cached(executors), Budgeted(KeptLedger(), project="p")], perform(executors))
+    kept = Budgeted(ledger or KeptLedger(), project=project)
+    return chain([Cached(executors, project=project), kept], perform(executors))
 
 
 async def test_an_equal_request_is_answered_from_the_cache(desk: Desk) -> None:
     handler = cached_handler()
     work = desk.work(inputs={"prompt": "a", "model": "m", "output_file": "x"})
     first = await handler(work, desk.context())
-    other = work._replace(inputs={**work.inputs, "output_file": "y"}, run=2, params={"input": "z", "now": "later"})
+    other = another_run(work)._replace(
+        inputs={**work.inputs, "output_file": "y"}, params={"input": "z", "now": "later"}
+    )
     second = await handler(other, desk.context())
     assert len(desk.model.asked) == 1
     assert json.loads(first.outcome)["value"] == json.loads(second.outcome)["value"] == "an answer"
     assert json.loads(second.outcome) == {"value": "an answer", "cached": True}
     assert [(call.status, call.cost) for call in second.calls] == [("cached", 0)]
+
+
+def another_run(work: Work) -> Work:
+    return work._replace(run=2, attempt=work.attempt._replace(run="r2"))
+
+
+async def test_a_number_that_finds_its_own_answer_has_paid_for_it(desk: Desk) -> None:
+    """Everything was killed after the answer had been kept, and before anything of it was recorded."""
+    desk.model = ScriptedModel("answer", price=(1, 1))
+    work = desk.work(inputs={"prompt": "a b c", "model": "m"})
+    lost = await cached_handler()(work, desk.context())
+    again = work._replace(attempt_number=2, attempt=work.attempt._replace(attempt=2))
+    for _ in range(2):
+        found = await cached_handler()(again, desk.context())
+        assert (found.outcome, found.calls) == (lost.outcome, lost.calls)
+    assert len(desk.model.asked) == 1
+    other = await cached_handler()(another_run(work), desk.context())
+    assert [(call.status, call.cost) for call in other.calls] == [("cached", 0)], "who has not paid has not"
+    other = await cached_handler(project="another")(work, desk.context())
+    assert [(call.status, call.cost) for call in other.calls] == [("cached", 0)], "nor has a project of another name"
+
+
+async def test_an_answer_out_of_the_ledger_is_kept_with_what_it_has_cost(desk: Desk) -> None:
+    """Killed after the call was recorded, and again after its answer was kept: its row stays the only one."""
+    desk.model, ledger = ScriptedModel("answer", price=(1, 1)), KeptLedger()
+    work = desk.work(inputs={"prompt": "a b c", "model": "m"})
+    lost = await cached_handler(ledger)(work, desk.context())
+    desk.cache.clear()
+    found = [await cached_handler(ledger)(work, desk.context()) for _ in range(2)]
+    assert [(one.outcome, one.calls) for one in found] == [(lost.outcome, lost.calls)] * 2
+    assert len(desk.model.asked) == 1 and list(ledger.rows.values()) == list(lost.calls)
 
 
 @pytest.mark.parametrize(

@@ -339,7 +339,7 @@ def _backend(house: House, link: _Link) -> Backend:
         load("executors.middleware.collect", "collect"),
         load("executors.middleware.template", "template"),
         load("executors.middleware.documents", "Outputs")(_place),
-        load("executors.middleware.cache", "Cached")(executors),
+        load("executors.middleware.cache", "Cached")(executors, project=house.name),
         load("executors.middleware.budget", "Budgeted")(link, project=house.name),
         load("executors.middleware.log", "log"),
     ]

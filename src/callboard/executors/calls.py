@@ -41,7 +41,7 @@ class Ledger(Protocol):
 
 
 class RecordedModel:
-    """Implements `ports.Model` for one work; `calls` are the rows of this attempt, for its outcome."""
+    """Implements `ports.Model` for one work; `calls` are the rows its answers were paid with, for its outcome."""
 
     def __init__(
         self, model: Model, work: Work, ledger: Ledger, *, project: str, now: Callable[[], float] = time.time
@@ -58,6 +58,7 @@ class RecordedModel:
         hash = prompt_hash(request)
         index, had = await self._place(hash)
         if had is not None and had.status == "settled" and had.answer is not None:
+            self.calls.append(had)
             return _answer(had.answer)
         call = self._row(request, hash, index)
         await self._ledger.reserve(self._work, call)

@@ -3,6 +3,10 @@
 The key is made of the executor's kind and version and of what it says its request is; never of the plan, the
 run or the time, so an edited file keeps the answers of the steps it did not touch. Only effects `none` are
 cached, only executors that can say what their request is, and only successes. `cache: false` turns it off.
+
+An answer is kept with the calls it was paid with, and before its outcome is recorded. If everything is killed in
+between, the same number finds its own answer here: that one was paid for, so its calls are handed to the ledger as they
+were, by the same keys, and only an answer that somebody else has paid for is *cached* and costs nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import hashlib
 import time
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from callboard.executors.calls import call_key
 from callboard.executors.chain import seen
 from callboard.executors.values import canonical, decode, outcome, with_field
 from callboard.ports import Call, Done
@@ -34,10 +39,11 @@ class Cacheable(Protocol):
 
 
 class Cached:
-    """The middleware; `executors` by kind."""
+    """The middleware; `executors` by kind, `project` names the project in the keys of calls."""
 
-    def __init__(self, executors: Mapping[str, Executor]) -> None:
+    def __init__(self, executors: Mapping[str, Executor], *, project: str) -> None:
         self._executors = {kind: one for kind, one in executors.items() if isinstance(one, Cacheable)}
+        self._project = project
 
     async def __call__(self, work: Work, ctx: Context, handler: Handler) -> Done:
         executor = self._executors.get(work.executor)
@@ -46,11 +52,19 @@ class Cached:
         key = cache_key(executor, await executor.request(ctx, seen(work)))
         had = ctx.cache.get(key)
         if had is not None:
-            return Done(with_field(had, "cached", True), calls=(_row(work, key, time.time()),))
+            return self._answered(work, key, decode(had))
         done = await handler(work, ctx)
         if not done.skipped:
-            ctx.cache.put(key, outcome(decode(done.outcome)["value"], work.attempt.task))
+            ctx.cache.put(key, with_field(done.outcome, "calls", [call._asdict() for call in done.calls]))
         return done
+
+    def _answered(self, work: Work, key: str, had: Mapping[str, Json]) -> Done:
+        found = outcome(had["value"], work.attempt.task)
+        calls = [Call(**call) for call in had.get("calls", ())]
+        if calls and all(call.key == call_key(self._project, work, call.index) for call in calls):
+            ours = tuple(call._replace(run=work.run, node=work.node, number=work.number) for call in calls)
+            return Done(with_field(found, "usage", had.get("usage")), calls=ours)
+        return Done(with_field(found, "cached", True), calls=(_row(work, key, time.time()),))
 
 
 def cache_key(executor: Cacheable, request: Json) -> str:
