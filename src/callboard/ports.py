@@ -252,8 +252,11 @@ class Store(Protocol):
         """Newest first."""
         ...
 
-    def find_run(self, id: str) -> RunRow:
-        """By id, integer number as text, or a unique beginning of an id. Raises NotFound."""
+    def find_run(self, id: str | int) -> RunRow:
+        """By its number, or as a person names it: by id, number as text, or a unique beginning of an id.
+
+        An id may be a number as well, and then not of the same run. Raises NotFound.
+        """
         ...
 
     def open_runs(self) -> Sequence[RunRow]:

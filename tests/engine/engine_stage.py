@@ -63,7 +63,7 @@ class Stage:
         return {loaded.name_of(node.id): node.status.name for node in loaded.nodes}
 
     def status(self, run: int) -> Status:
-        return Status(self.store.find_run(str(run)).status)
+        return Status(self.store.find_run(run).status)
 
     def value(self, run: int, node: int = 0, number: int = 1) -> str | None:
         return self.store.outcome(run, node, number)

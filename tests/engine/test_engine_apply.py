@@ -37,7 +37,7 @@ async def test_a_command_to_a_run_without_engine_shows_its_effect_at_once(stage:
     assert apply(stage.store, stage.clock, run, [Paused()]) == (True, RUNNING)
     loaded = reload(stage.store, run)
     assert loaded.holds == {"paused"} and loaded.nodes[0].status.name == "QUEUED"
-    row = stage.store.find_run(str(run))
+    row = stage.store.find_run(run)
     assert row.owner is None and not stage.store.waiting()
 
 

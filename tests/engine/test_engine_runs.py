@@ -498,7 +498,7 @@ async def test_a_run_whose_code_is_elsewhere_is_left_alone(stage: Stage) -> None
     assert await engine.submit(run) == ()
     with pytest.raises(StoreError, match=r"show\.py"):
         await engine.ended(run)
-    await until(lambda: stage.store.find_run(str(run)).owner is None)
+    await until(lambda: stage.store.find_run(run).owner is None)
 
 
 async def test_an_orderly_stop_can_be_resumed(stage: Stage) -> None:
@@ -515,7 +515,7 @@ async def test_an_orderly_stop_can_be_resumed(stage: Stage) -> None:
     assert stage.backend.stopped == ["a"]
     loaded = reload(stage.store, run)
     assert loaded.status is RUNNING and loaded.holds == {"interrupted"} and loaded.nodes[0].tries == 0
-    assert stage.store.find_run(str(run)).owner is None
+    assert stage.store.find_run(run).owner is None
     stage.backend.script["a"] = 1
     stage.letter(run, Continued())
     again = await stage.engine()

@@ -35,6 +35,11 @@ PROOFS: tuple[Proof, ...] = (
         "frozen", "an owner stands still, and wakes up when another has the run", "frozen:prove_frozen", "freezes",
         gate=20, nightly=500, promise=(7,),
     ),
+    # T9
+    Proof(
+        "many", "many processes on one project, killed at random", "many:prove_many", "seconds",
+        gate=60, nightly=600, promise=(1, 2, 6),
+    ),
     # T11
     Proof(
         "hung", "steps that hang in every way: a time limit ends all of them", "hung:prove_hung", "steps",

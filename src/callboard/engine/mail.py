@@ -145,6 +145,6 @@ class Mailroom:
     def _see_ends(self) -> None:
         """Runs that another engine carries out, and whose end somebody waits for here."""
         for run in self._taking.awaited():
-            status = Status(self._parts.store.find_run(str(run)).status)
+            status = Status(self._parts.store.find_run(run).status)
             if status in ENDED:
                 self._taking.tell_end(run, status)

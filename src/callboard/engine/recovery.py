@@ -102,15 +102,22 @@ def take(
     Raises StoreError, NotFound, and StoreDamaged before anything of a damaged run is touched.
     """
     store.verify(run)
+    before = store.find_run(run)
+    is_still = _is_still(before.owner, owner, alive)
     found = store.load(run)
     if found.run.owner == owner:
         return _taken(store, found, found.run.fence)
     fence = store.claim(run, owner, lease, at, alive=alive)
     if fence is None:
         return None
-    if fence != found.run.fence + 1:
-        found = store.load(run)  # someone has had it in between
+    if fence != before.fence + 1 or not is_still:  # what was read may be old: read what nobody can change any more
+        found = store.load(run)
     return _taken(store, found, fence)
+
+
+def _is_still(had: Owner | None, owner: Owner, alive: Callable[[Owner], bool | None]) -> bool:
+    """Whether nobody can write to a run any more, since who had it has let it go or is dead."""
+    return had is None or (had.host == owner.host and had != owner and alive(had) is False)
 
 
 def read(store: Store, run: int, fence: int) -> Taken:

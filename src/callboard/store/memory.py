@@ -198,7 +198,9 @@ class MemoryStore(MemoryRecords):
 
     # ── questions ───────────────────────────────────────────────────────────────────────────────────────
 
-    def find_run(self, id: str) -> RunRow:
+    def find_run(self, id: str | int) -> RunRow:
+        if isinstance(id, int):
+            return self._of(id).row
         if (number := self._numbers.get(id)) is not None:
             return self._runs[number].row
         if id.isascii() and id.isdigit() and int(id) in self._runs:

@@ -120,7 +120,7 @@ class Carrier:
         return future
 
     def _not_ours(self, run: int, wait: asyncio.Future[Left]) -> None:
-        row = self._house.store.find_run(str(run))
+        row = self._house.store.find_run(run)
         if Status(row.status) in ENDED:
             return _settle(wait, Left(Status(row.status)))
         if run in self.engine.refused:

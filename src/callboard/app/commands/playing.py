@@ -45,8 +45,12 @@ def make_instance(house: House, row: RunRow) -> None:
 
 def promise(house: House, number: int, owner: Owner) -> None:
     """Leave a promise that `owner` will tell this run's end, when it plays in a production at all."""
+<<<<<<< HEAD
     row = house.store.find_run(str(number))
     if house.production_of(row) is None:
+=======
+    if house.production_of(house.store.find_run(number)) is None:
+>>>>>>> a24c23a (engine, battery: many processes on one project (T9); what is read of a run that is taken over is what nobody can change any more; a number means that run)
         return
     make_instance(house, row)
     had = house.store.read(PROMISE, str(number))
@@ -56,7 +60,7 @@ def promise(house: House, number: int, owner: Owner) -> None:
 
 def tell_production(house: House, number: int, status: Status, because: str) -> None:
     """Set the instance's status and keep a record of the calls, errors and costs. A production that is gone is none."""
-    row = house.store.find_run(str(number))
+    row = house.store.find_run(number)
     playing = house.production_of(row)
     if playing is None or because == "interrupted":
         return
@@ -73,7 +77,7 @@ def tell_production(house: House, number: int, status: Status, because: str) -> 
 def tell_rest(house: House) -> None:
     """Tell what nobody else will: ends of runs whose process died in between, or that were ended by a command."""
     for left in house.store.list(PROMISE):
-        row = house.store.find_run(left.id)
+        row = house.store.find_run(int(left.id))
         if Status(row.status) in ENDED and not house.is_alive(Owner(*left.value)):
             tell_production(house, row.number, Status(row.status), "")
 

@@ -30,7 +30,11 @@ class Reading(Database):
 
     content: Content
 
-    def find_run(self, id: str) -> RunRow:
+    def find_run(self, id: str | int) -> RunRow:
+        if isinstance(id, int):
+            if (found := self.row(q.RUN, (id,))) is None:
+                raise NotFound(f"no run {id}")
+            return run_row(found)
         if found := self.row(q.RUN_BY_ID, (id,)):
             return run_row(found)
         if id.isascii() and id.isdigit() and int(id) <= MOST_RUNS and (found := self.row(q.RUN, (int(id),))):

@@ -91,6 +91,15 @@ def a_run_is_found_by_id_by_number_and_by_a_unique_beginning(bench: Bench) -> No
 
 
 @case
+def a_number_means_that_run_whatever_others_are_called(bench: Bench) -> None:
+    first = bench.run("show-1")
+    other = bench.run(str(first.number))
+    assert bench.store.find_run(first.number) == first and bench.store.find_run(str(first.number)) == other
+    with refused(NotFound):
+        bench.store.find_run(999)
+
+
+@case
 def many_runs_are_created_and_claimed_at_once(bench: Bench) -> None:
     news = [(f"show-{place}", "Show", PLAN, "{}", "functions", 10.0 + place, None) for place in range(3)]
     rows = bench.store.create_runs(news, owner=ME, lease=50.0)
