@@ -459,20 +459,13 @@ class _Shelf:
 
     def _roots_of(self, run: int) -> tuple[Path, ...]:
         if run not in self._roots:
-<<<<<<< HEAD
-            self._roots[run] = _roots(self._house.begun(self._house.store.find_run(str(run))))
+            self._roots[run] = _roots(self._house.begun(self._house.store.find_run(run)))
         return self._roots[run]
 
     def _split(self, run: int, path: str) -> tuple[Path, str]:
         roots = self._roots_of(run)
         full = Path(self._place(run, path))
         for root in roots:
-=======
-            self._roots[run] = _roots(self._house.begun(self._house.store.find_run(run)))
-        first = self._roots[run][0]
-        full = Path(os.path.normpath(first / path))
-        for root in self._roots[run]:
->>>>>>> a24c23a (engine, battery: many processes on one project (T9); what is read of a run that is taken over is what nobody can change any more; a number means that run)
             if full.is_relative_to(root):
                 return root, str(full.relative_to(root))
         return roots[0], path

@@ -45,12 +45,8 @@ def make_instance(house: House, row: RunRow) -> None:
 
 def promise(house: House, number: int, owner: Owner) -> None:
     """Leave a promise that `owner` will tell this run's end, when it plays in a production at all."""
-<<<<<<< HEAD
-    row = house.store.find_run(str(number))
+    row = house.store.find_run(number)
     if house.production_of(row) is None:
-=======
-    if house.production_of(house.store.find_run(number)) is None:
->>>>>>> a24c23a (engine, battery: many processes on one project (T9); what is read of a run that is taken over is what nobody can change any more; a number means that run)
         return
     make_instance(house, row)
     had = house.store.read(PROMISE, str(number))
