@@ -23,6 +23,8 @@ DEMO_INPUT ?=
 BENCH ?=
 N ?=
 PEERS ?=
+INSTALL ?=
+JSON ?=
 
 .PHONY: help
 help: ## list the targets
@@ -57,8 +59,9 @@ histories: $(READY) ## run golden histories; DIR=folder names others than our ow
 	@$(PY) tests/core/run_histories.py "$(DIR)"
 
 .PHONY: bench
-bench: $(READY) ## measure; BENCH=fanout N=10000 runs one, PEERS=1 beside others
-	@BENCH="$(BENCH)" N="$(N)" PEERS="$(PEERS)" $(PY) bench/bench.py
+bench: $(READY) ## measure; BENCH=fanout N=10000 runs one, PEERS="dbos luigi" others beside us (INSTALL=1 gets them)
+	@BENCH="$(BENCH)" N="$(N)" $(PY) bench/$(if $(PEERS),peers.py $(PEERS) $(if $(INSTALL),--install),bench.py) \
+		$(if $(JSON),--json)
 
 .PHONY: clean
 clean: ## remove what these targets have made

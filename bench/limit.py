@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import apsw
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
 _SCHEMA = """
 CREATE TABLE run (id INTEGER PRIMARY KEY, status INTEGER NOT NULL) STRICT;
@@ -110,6 +110,41 @@ async def _chain(recorder: Recorder, n: int, first: int = 1) -> None:
         await recorder.record(outcome=(id, value), intents=() if id == first + n - 1 else (id + 1,))
 
 
+async def _graph(recorder: Recorder, needs: Sequence[tuple[int, ...]]) -> None:
+    """What a task frees is intended in the commit that records its outcome."""
+    waiting = [len(above) for above in needs]
+    below: list[list[int]] = [[] for _ in needs]
+    for task, above in enumerate(needs):
+        for one in above:
+            below[one].append(task)
+    left, over = len(needs), asyncio.get_running_loop().create_future()
+    running: set[asyncio.Task[None]] = set()
+
+    def begin(tasks: Iterable[int]) -> None:
+        for task in tasks:
+            running.add(started := asyncio.create_task(carry_out(task)))
+            started.add_done_callback(running.discard)
+
+    async def carry_out(task: int) -> None:
+        nonlocal left
+        value = await no_op()
+        freed: list[int] = []
+        for one in below[task]:
+            waiting[one] -= 1
+            if not waiting[one]:
+                freed.append(one)
+        await recorder.record(outcome=(task + 1, value), intents=[one + 1 for one in freed])
+        begin(freed)
+        left -= 1
+        if not left:
+            over.set_result(None)
+
+    roots = [task for task, above in enumerate(needs) if not above]
+    await recorder.record(intents=[task + 1 for task in roots])
+    begin(roots)
+    await over
+
+
 async def _run(recorder: Recorder, number: int, tasks: int, chained: bool) -> None:
     await recorder.record(run=(number, 2))
     await (_chain if chained else _fanout)(recorder, tasks, number << 20)
@@ -143,6 +178,11 @@ def fanout(n: int, directory: Path | None = None) -> float:
 def chain(n: int, directory: Path | None = None) -> float:
     """Seconds for `n` tasks, each synced before the next starts."""
     return _measure(lambda recorder: _chain(recorder, n), directory)
+
+
+def graph(needs: Sequence[tuple[int, ...]], directory: Path | None = None) -> float:
+    """Seconds for tasks of which each names the ones it needs."""
+    return _measure(lambda recorder: _graph(recorder, needs), directory)
 
 
 def runs(count: int, tasks: int, directory: Path | None = None, *, chained: bool = False) -> float:
