@@ -125,3 +125,17 @@ def test_the_restart_of_a_step_does_it_again_and_what_depends_on_it(desk: Desk, 
     desk.good("resume", run, "--restart", "ask")
     assert [task["number"] for task in desk.json("show")["tasks"]] == [2, 2]
     assert desk.call("resume", run, "--restart", "nobody").code in (2, 8)
+
+
+def test_a_verb_that_is_misspelt_is_named(desk: Desk) -> None:
+    said = desk.good("resme", code=2)
+    assert said.last == "error: no such command 'resme'; did you mean 'resume'?"
+    assert desk.good("frobnicate", code=2).last == "error: no such command 'frobnicate'."
+    said = desk.good("show", "--jsn", code=2)
+    assert "Usage: " in said.err and said.last.startswith("error: no such option")
+
+
+def test_what_is_checked_with_a_model_is_run_with_it(desk: Desk) -> None:
+    desk.write("my file.ai", "pipe:\n  - {type: llm, tmpl: x}\n")
+    assert desk.good("check", "my file.ai").last == "next: callboard run 'my file.ai'"
+    assert desk.good("check", "my file.ai", "--model", "offline").last.endswith("'my file.ai' --model offline")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -36,4 +37,4 @@ def command(obj: dict[str, Any], file: str, model: str | None, vars: tuple[str, 
     told.out(found, lambda: f"{symbols(found['name'])}: good\n" + table(("step", "kind", "needs", "each"), rows))
     for one in found["warnings"]:
         told.warn(one)
-    told.next(f"callboard run {file}")
+    told.next(shlex.join(["callboard", "run", file, *(["--model", model] if model else [])]))

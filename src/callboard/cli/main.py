@@ -46,6 +46,16 @@ class Verbs(click.Group):
         command: click.Command = importlib.import_module(f"callboard.cli.{name}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, with the verb that is probably meant by one that there is not."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = importlib.import_module("callboard.text.names").close(args[0], VERBS)
+            raise click.UsageError(error.message.rstrip(".") + (near or "."), ctx) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(VERBS.items()))
@@ -92,7 +102,10 @@ def _misused(error: click.ClickException, as_json: bool) -> int:
     """Click's own words, with the line that shows how the verb is used."""
     if as_json:
         _echo_json({"error": "UsageError", "message": error.format_message(), "exit_code": 2})
-    error.show()
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        click.echo(f"{error.ctx.get_usage()}\nTry '{error.ctx.command_path} --help' for help.\n", err=True)
+    message = error.format_message()
+    _say(message[:1].lower() + message[1:])
     return 2
 
 
