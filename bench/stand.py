@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from callboard.core.deadline import after
 from callboard.core.plan import Plan, Task, dump
 from callboard.engine.clock import SystemClock
 from callboard.engine.engine import Engine
@@ -58,7 +59,7 @@ class Stand(NamedTuple):
 
     def create(self, *plans: str, names: str = "run") -> Sequence[RunRow]:
         new = [(f"{names}-{n}", "", plan, "{}", "bench", time.time(), None) for n, plan in enumerate(plans)]
-        return self.store.create_runs(new, owner=self.engine.owner, lease=time.time() + LEASE)
+        return self.store.create_runs(new, owner=self.engine.owner, lease=after(SystemClock().now(), LEASE))
 
     async def carry_out(self, rows: Sequence[RunRow]) -> None:
         await self.engine.submit(*rows)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from callboard.core.deadline import Now
+    from callboard.core.deadline import Deadline, Now
     from callboard.core.facts import Fact
     from callboard.core.orders import Order
 
@@ -104,7 +104,7 @@ class RunRow(NamedTuple):
     face: str  # pipelines, functions, …
     fence: int
     owner: Owner | None
-    lease: float | None  # wall until which a living owner elsewhere is believed
+    lease: Deadline | None  # until which a living owner elsewhere is believed
     created: float
     updated: float
     ended: float | None
@@ -179,9 +179,9 @@ class Store(Protocol):
         runs: Sequence[tuple[str, str, str, str, str, float, int | None]],
         *,
         owner: Owner | None = None,
-        lease: float = 0.0,
+        lease: Deadline | None = None,
     ) -> Sequence[RunRow]:
-        """Many at once, each (id, name, plan, params, face, at, parent); with an owner they are claimed as well."""
+        """Many at once, each (id, name, plan, params, face, at, parent); with owner and lease they are claimed."""
         ...
 
     def append(self, run: int, facts: Sequence[tuple[str, str]], at: float) -> int:
@@ -195,9 +195,9 @@ class Store(Protocol):
         ...
 
     def claim(
-        self, run: int, owner: Owner, lease: float, at: float, *, alive: Callable[[Owner], bool | None]
+        self, run: int, owner: Owner, lease: Deadline, now: Now, *, alive: Callable[[Owner], bool | None]
     ) -> int | None:
-        """Raise the run's fence and own it until wall `lease`; the new fence.
+        """Raise the run's fence and own it until `lease`; the new fence.
 
         None when its owner lives: `alive(owner)` is asked for an owner of this host; one elsewhere, or one of which it
         says None, is believed until its lease is over.
@@ -210,7 +210,7 @@ class Store(Protocol):
         """(run, fence) pairs; those whose fence is lost are left alone."""
         ...
 
-    def renew(self, runs: Sequence[tuple[int, int]], lease: float) -> Sequence[int]:
+    def renew(self, runs: Sequence[tuple[int, int]], lease: Deadline) -> Sequence[int]:
         """Prolong the leases of (run, fence) pairs; the runs whose fence is lost."""
         ...
 

@@ -13,6 +13,7 @@ from engine_stage import Stage, passing
 
 from callboard.battery import history
 from callboard.battery.past import Past
+from callboard.core.deadline import Now, after
 from callboard.core.facts import Approved, Asked, Failed, Reopened, Succeeded, encode
 from callboard.core.plan import Count, Map, Retry, Review, Rule, Task
 from callboard.core.status import Status
@@ -42,6 +43,8 @@ TASKS = (
     Task("r", review=Review(), needs=("b",)),
     Task("g", "group", needs=("a",)),
 )
+
+NOW = Now(2.0, "boot", 2.0)
 
 
 async def _perform(store: Store) -> None:
@@ -255,7 +258,7 @@ def test_what_cannot_be_told_is_not_told() -> None:
     store = MemoryStore()
     stage = Stage(store)
     number = stage.run(Task("a"), rules=(Rule("a", "START", Count("k", 2, 5.0)),))
-    fence = store.claim(number, new_owner(), 10.0, 1.0, alive=lambda owner: True)
+    fence = store.claim(number, new_owner(), after(NOW, 10.0), NOW, alive=lambda owner: True)
     assert fence
     store.commit([Write(number, fence, 1.0, [encode(Succeeded(0, 1, 1)), encode(Failed(0, 1, 1))])])
     assert history.check_run(store, number) == []

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from engine_stage import Stage, passing, reload, told, turn, until
 
+from callboard.core.deadline import after
 from callboard.core.executions import pack
 from callboard.core.facts import Asked, Cancelled, Continued, Paused, Resumed
 from callboard.core.plan import Map, Plan, Retry, Review, Task
@@ -567,7 +568,7 @@ async def test_a_run_created_for_its_engine_is_taken_as_it_is(stage: Stage) -> N
     engine = await stage.engine()
     plan = dump(Plan((Task("a"), Task("b", needs=("a",)))))
     new = [(f"r{n}", "", plan, "{}", "test", 1.0, None) for n in range(3)]
-    rows = stage.store.create_runs(new, owner=engine.owner, lease=2e9)  # type: ignore[attr-defined]
+    rows = stage.store.create_runs(new, owner=engine.owner, lease=after(stage.clock.now(), 30.0))  # type: ignore[attr-defined]
     for row in rows:
         assert await engine.submit(row) == (row.number,)
         assert await engine.ended(row.number) is SUCCESS

@@ -11,6 +11,7 @@ import pytest
 
 import callboard
 from callboard.core import plan as plans
+from callboard.core.deadline import Now, after
 from callboard.engine.owner import new_owner, started
 from callboard.errors import Conflict, InvalidPlan, NotFound, NotJson, Permanent, Transient, UsageError
 from callboard.store.sql.sqlite import SQLiteStore
@@ -18,6 +19,8 @@ from callboard.store.sql.sqlite import SQLiteStore
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+NOW = Now(2.0, "boot", 2.0)
 
 
 def one() -> int:
@@ -313,7 +316,7 @@ def test_a_run_that_another_process_carries_out_is_refused_by_its_number(here: P
     owner = new_owner()._replace(pid=parent, started=started(parent) or 0.0)
     plan = plans.dump(callboard.plan(one).plan)
     row = store.create_run(id="theirs", name="theirs", plan=plan, params="{}", face="functions", at=0.0)
-    store.claim(row.number, owner, 1e12, 0.0, alive=lambda owner: True)
+    store.claim(row.number, owner, after(NOW, 1e12), NOW, alive=lambda owner: True)
     store.close()
     with pytest.raises(Conflict, match=f"carried out by process {parent}"):
         callboard.run(one, id="theirs")

@@ -6,10 +6,13 @@ import os
 import signal
 import sys
 
+from callboard.core.deadline import Now, after
 from callboard.errors import ForkedProcess
 from callboard.ports import Write
 from callboard.store.sql.sqlite import SQLiteStore
 from callboard.testing.kits.store import FACT, ME, PLAN
+
+NOW = Now(2.0, "boot", 2.0)
 
 
 def append(path: str, number: str, name: str, count: str) -> None:
@@ -22,7 +25,7 @@ def append(path: str, number: str, name: str, count: str) -> None:
 def commit(path: str, number: str) -> None:
     """Commit outcomes without end and acknowledge each on stdout."""
     store, run = SQLiteStore(path), int(number)
-    fence = store.claim(run, ME._replace(pid=os.getpid()), 9.0, 1.0, alive=lambda _: False)
+    fence = store.claim(run, ME._replace(pid=os.getpid()), after(NOW, 9.0), NOW, alive=lambda _: False)
     assert fence is not None
     batch = len(store.journal(run))
     while True:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import apsw
 import pytest
 
+from callboard.core.deadline import Now, after
 from callboard.core.plan import Plan, Task, digest, dump
 from callboard.engine.clock import SystemClock
 from callboard.engine.engine import Engine
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+NOW = Now(2.0, "boot", 2.0)
+
 PLAN = dump(Plan(tuple(Task(f"t{n}", needs=(f"t{n - 1}",) if n else ()) for n in range(4))))
 ME = Owner("here", "boot", 100, 1.5, "me")
 
@@ -34,7 +37,7 @@ def path(tmp_path: Path) -> Path:
     for id in ("one", "two"):
         row = store.create_run(id=id, name=id, plan=PLAN, params=f'{{"input":"{id}"}}', face="x", at=1.0)
         asyncio.run(_carried_out(store, row.number))
-        fence = store.claim(row.number, ME, 1e12, 2.0, alive=lambda owner: False)
+        fence = store.claim(row.number, ME, after(NOW, 1e12), NOW, alive=lambda owner: False)
         call = Call(row.number, 0, 1, 1, 0, f"key {id}", "p", "m", "hash", 1, 1, 1, 0.1, 2.0, '"answer"')
         store.commit([Write(row.number, fence or 0, 3.0, ledger=[call])])
         store.release(row.number, fence or 0)

@@ -14,6 +14,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from callboard.core.deadline import Now, after
 from callboard.errors import (
     Busy,
     Conflict,
@@ -28,6 +29,8 @@ from callboard.ports import Write
 from callboard.store.sql import batch, database, lock, queries, schema
 from callboard.store.sql.sqlite import SQLiteStore
 from callboard.testing.kits.store import FACT, ME, PLAN, Bench
+
+NOW = Now(2.0, "boot", 2.0)
 
 CHILD = Path(__file__).with_name("child_of_store.py")
 
@@ -188,7 +191,7 @@ def test_two_stores_of_one_process_share_a_file(bench: Bench, path: Path) -> Non
     other.append(number, [("a", FACT)], 1.0)
     assert bench.store.version() != before
     bench.store.commit([Write(number, fence, 2.0, [FACT])])
-    taken = other.claim(number, ME._replace(token="other"), 9.0, 3.0, alive=lambda _: False)
+    taken = other.claim(number, ME._replace(token="other"), after(NOW, 9.0), NOW, alive=lambda _: False)
     other.commit([Write(number, taken or 0, 4.0, [FACT])])
     with pytest.raises(FenceLost):
         bench.store.commit([Write(number, fence, 5.0, [FACT])])

@@ -19,7 +19,7 @@ from callboard.app import places
 from callboard.app import project as projects
 from callboard.core.status import INIT
 from callboard.engine.clock import SystemClock
-from callboard.engine.owner import alive, holds, host_id, new_owner
+from callboard.engine.owner import alive, host_id, keeps, new_owner
 from callboard.errors import Conflict, InvalidName, NotFound, StoreRefused, UsageError
 from callboard.executors.registry import REGISTRY
 from callboard.ports import Placed
@@ -119,7 +119,7 @@ class House:
         return alive(owner) is not False if owner.host == host_id() else True
 
     def is_owned(self, row: RunRow) -> bool:
-        return row.owner is not None and holds(row.owner, row.lease, self.clock.now().wall)
+        return row.owner is not None and keeps(row.owner, row.lease, self.clock.now())
 
     def apply(self, run: int, facts: Sequence[Fact]) -> Applied:
         """Put facts into a run's inbox; judge them here when nobody carries the run out."""

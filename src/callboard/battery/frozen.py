@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from callboard.core.deadline import Deadline
     from callboard.ports import Write
 
 LEASE = 1.0  # seconds
@@ -223,7 +224,7 @@ def eavesdrop() -> None:
             raise
         _note(kinds, ok=True)
 
-    def heard_renew(self: SQLiteStore, runs: Sequence[tuple[int, int]], lease: float) -> Sequence[int]:
+    def heard_renew(self: SQLiteStore, runs: Sequence[tuple[int, int]], lease: Deadline) -> Sequence[int]:
         if _LATE in os.environ:
             time.sleep(LEASE / 3)
         lost = renew(self, runs, lease)

@@ -194,8 +194,12 @@ def _without_picks(journal: Sequence[str]) -> list[str]:
 
 
 def _by_the_wall(told: dict[str, Any]) -> dict[str, Any]:
-    """A picture without what the journal does not keep: the boot and its elapsed time."""
+    """A picture without what the journal does not keep: the boot and its elapsed time, and the order of beginnings.
+
+    (What was never written because it follows from the statuses gets another place in it each time a run is loaded.)
+    """
     for node in told["nodes"]:
+        del node["began"]
         for name in ("wake", "tick"):
             if type(node[name]) is Deadline:
                 node[name] = (node[name].wall, node[name].length)

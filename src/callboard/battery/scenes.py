@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from callboard.battery.show import sure
 from callboard.battery.workloads import FILE, ID, LEDGER, LETTER, WORKLOADS, Workload
+from callboard.core.deadline import Now, after
 from callboard.core.facts import Heard, encode
 from callboard.core.plan import Plan, Task
 from callboard.core.plan import dump as dump_plan
@@ -119,8 +120,9 @@ def _keep_house(folder: Path, vfs: str | None) -> Any:
 
 
 def _claim(store: SQLiteStore, folder: Path) -> None:
-    fence = store.claim(1, _ME, 1e12, 2.0, alive=lambda owner: True)
-    sure(fence is not None and not store.renew([(1, fence)], 2e12), "the run is ours")
+    now = Now(2.0, _ME.boot, 2.0)
+    fence = store.claim(1, _ME, after(now, 1e12), now, alive=lambda owner: True)
+    sure(fence is not None and not store.renew([(1, fence)], after(now, 2e12)), "the run is ours")
 
 
 def _fence(store: SQLiteStore) -> int:

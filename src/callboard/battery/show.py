@@ -17,6 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from callboard.core.deadline import Now, after
 from callboard.core.facts import Heard, encode
 from callboard.core.plan import Plan, Task
 from callboard.core.plan import dump as dump_plan
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 HOME = ".callboard/callboard.db"
 PLAN = dump_plan(Plan((Task("first"), Task("second", needs=("first",)))))
 ME = Owner("here", "boot", 100, 1.5, "me")
+_NOW = Now(1.0, ME.boot, 1.0)
+_LEASE = after(_NOW, 1e9)
 LINKS = 24
 USERS = b"what the user wrote\n"
 LARGE = 70_000  # an outcome that is kept as content
@@ -115,7 +118,7 @@ def recover(store: SQLiteStore, root: Path) -> None:
             row = (path, hash, replaces, execution, "published")
             fence = store.load(run).run.fence
             if store.load(run).run.owner is None:
-                fence = store.claim(run, ME, 1e9, 1.0, alive=lambda owner: False) or 0
+                fence = store.claim(run, ME, _LEASE, _NOW, alive=lambda owner: False) or 0
             store.commit([Write(run, fence, 999.0, documents=[row])])
     for _, path, hash, _, _, status in store.documents():
         sure(status == "published", f"{path} is {status}")
@@ -177,7 +180,7 @@ def _create(store: SQLiteStore) -> None:
 
 
 def _claim(store: SQLiteStore, run: int) -> None:
-    sure(store.claim(run, ME, 1e9, 2.0, alive=lambda owner: True) == 1, "the first fence")
+    sure(store.claim(run, ME, _LEASE, _NOW, alive=lambda owner: True) == 1, "the first fence")
 
 
 def _link(link: int) -> Step:
@@ -225,7 +228,7 @@ def _events(link: int) -> list[Step]:
             f"event {link}", lambda store, root: store.publish([(f"event-{link}", "", {"a": 1}, "me", None)], 30.0),
             lambda store, root: f"event-{link}" in {one[1] for one in store.events()},
         ),
-        Step(f"renew {link}", lambda store, root: store.renew([(1, 1), (2, 1)], 1e9 + link)),
+        Step(f"renew {link}", lambda store, root: store.renew([(1, 1), (2, 1)], _LEASE._replace(wall=1e9 + link))),
     ]  # fmt: skip
 
 

@@ -76,8 +76,7 @@ def _judge_here(
 ) -> Applied | None:
     """Step the run here if nobody has it; None when somebody does."""
     try:
-        now = clock.now()
-        taken = recovery.take(store, run, owner, now.wall + LEASE, now.wall, alive)
+        taken = recovery.take(store, run, owner, LEASE, clock.now(), alive)
         if taken is None:
             return None
         try:

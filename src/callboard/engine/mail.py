@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from callboard.core.deadline import holds
 from callboard.core.status import ENDED, Status
 from callboard.engine.recovery import MOST_LETTERS, fact_of
 from callboard.errors import CallboardError, StoreError
@@ -17,6 +18,7 @@ from callboard.errors import CallboardError, StoreError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from callboard.core.deadline import Now
     from callboard.core.facts import Fact
     from callboard.engine.held import Held
     from callboard.engine.taking import Parts, Taking
@@ -128,19 +130,19 @@ class Mailroom:
             rows = await self._parts.committer.aside(self._parts.store.open_runs)
         except StoreError:
             return
-        now = self._parts.clock.now().wall
+        now = self._parts.clock.now()
         orphans = [row.number for row in rows if self._is_orphan(row, now)]
         if orphans and not self._claiming and not self.closed:
             await self._claim(orphans)
 
-    def _is_orphan(self, row: RunRow, now: float) -> bool:
+    def _is_orphan(self, row: RunRow, now: Now) -> bool:
         mine, owner = self._parts.owner, row.owner
         if row.number in self._parts.runs or row.number in self._taking.refused:
             return False
         if owner is None or owner == mine:
             return True
         lives = self._parts.alive(owner) if owner.host == mine.host else None
-        return row.lease is None or row.lease < now if lives is None else not lives
+        return row.lease is None or not holds(row.lease, now) if lives is None else not lives
 
     def _see_ends(self) -> None:
         """Runs that another engine carries out, and whose end somebody waits for here."""

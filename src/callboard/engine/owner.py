@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from callboard.core.deadline import after, holds
 from callboard.engine.clock import boot_id
 from callboard.errors import CallboardError
 from callboard.ports import Owner
@@ -23,6 +24,7 @@ from callboard.ports import Owner
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from callboard.core.deadline import Deadline, Now
     from callboard.engine.threads import Threads
     from callboard.ports import Clock, Store
 
@@ -88,10 +90,10 @@ def alive(owner: Owner) -> bool | None:
     return None if _is_stopped(owner.pid) else True
 
 
-def holds(owner: Owner, lease: float | None, at: float) -> bool:
-    """Whether an owner of any host keeps what it owns: it lives, or it is to be believed at wall `at`."""
+def keeps(owner: Owner, lease: Deadline | None, now: Now) -> bool:
+    """Whether an owner of any host keeps what it owns: it lives, or it is to be believed until its lease is over."""
     lives = alive(owner) if owner.host == host_id() else None
-    return lease is not None and at < lease if lives is None else lives
+    return lease is not None and holds(lease, now) if lives is None else lives
 
 
 def _is_stopped(pid: int) -> bool:
@@ -140,7 +142,7 @@ class Keeper:
         lost: Sequence[int] = ()
         if fences:
             try:
-                lost = self._store.renew(fences, now.wall + self.lease)
+                lost = self._store.renew(fences, after(now, self.lease))
             except CallboardError:
                 return
         self._renewed = now.elapsed

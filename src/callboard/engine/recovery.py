@@ -13,6 +13,7 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from callboard.core import rows
+from callboard.core.deadline import after
 from callboard.core.facts import LeaseLost, ListStopped, decode
 from callboard.core.graph import Graph
 from callboard.core.orders import Evaluate, Tick, Wake
@@ -24,6 +25,7 @@ from callboard.errors import InvalidPlan
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from callboard.core.deadline import Now
     from callboard.core.facts import Fact
     from callboard.core.plan import Task
     from callboard.core.run import Run
@@ -95,9 +97,9 @@ def uncollected() -> Iterator[None]:
 
 
 def take(
-    store: Store, run: int, owner: Owner, lease: float, at: float, alive: Callable[[Owner], bool | None]
+    store: Store, run: int, owner: Owner, lease: float, now: Now, alive: Callable[[Owner], bool | None]
 ) -> Taken | None:
-    """Claim a run (unless it is ours already) and read it; None while its owner lives. Blocks.
+    """Claim a run for `lease` seconds (unless it is ours already) and read it; None while its owner lives. Blocks.
 
     Raises StoreError, NotFound, and StoreDamaged before anything of a damaged run is touched.
     """
@@ -107,7 +109,7 @@ def take(
     found = store.load(run)
     if found.run.owner == owner:
         return _taken(store, found, found.run.fence)
-    fence = store.claim(run, owner, lease, at, alive=alive)
+    fence = store.claim(run, owner, after(now, lease), now, alive=alive)
     if fence is None:
         return None
     if fence != before.fence + 1 or not is_still:  # what was read may be old: read what nobody can change any more

@@ -130,10 +130,10 @@ class Taking:
         parts = self._parts
         taken: list[recovery.Taken] = []
         for run in runs:
-            now = parts.clock.now().wall
+            now = parts.clock.now()
             try:
                 one = self._fresh(run) or recovery.take(
-                    parts.store, _number(run), parts.owner, now + parts.lease, now, self._lives
+                    parts.store, _number(run), parts.owner, parts.lease, now, self._lives
                 )
             except (StoreDamaged, NotFound) as error:
                 self.refused[_number(run)] = str(error)

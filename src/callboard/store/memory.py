@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain as flatten
 from typing import Any, TypeAlias
 
+from callboard.core.deadline import Deadline, Now, holds
 from callboard.core.facts import Begun
 from callboard.core.facts import encode as encode_fact
 from callboard.core.plan import digest
@@ -115,11 +116,11 @@ class MemoryStore(MemoryRecords):
         return True
 
     def claim(
-        self, run: int, owner: Owner, lease: float, at: float, *, alive: Callable[[Owner], bool | None]
+        self, run: int, owner: Owner, lease: Deadline, now: Now, *, alive: Callable[[Owner], bool | None]
     ) -> int | None:
         with self._lock:
             row = self._of(run).row
-            if row.owner is not None and row.owner != owner and _holds(row, owner, at, alive):
+            if row.owner is not None and row.owner != owner and _holds(row, owner, now, alive):
                 return None
             self._change(run, fence=row.fence + 1, owner=owner, lease=lease)
             return row.fence + 1
@@ -134,7 +135,7 @@ class MemoryStore(MemoryRecords):
                 if run in self._runs and self._runs[run].row.fence == fence:
                     self._change(run, owner=None, lease=None)
 
-    def renew(self, runs: Sequence[tuple[int, int]], lease: float) -> Sequence[int]:
+    def renew(self, runs: Sequence[tuple[int, int]], lease: Deadline) -> Sequence[int]:
         with self._lock:
             lost = [run for run, fence in runs if not self._is_held(run, fence)]
             for run, _ in runs:
@@ -150,7 +151,7 @@ class MemoryStore(MemoryRecords):
         return self.create_runs([(id, name, plan, params, face, at, parent)])[0]
 
     def create_runs(
-        self, runs: Sequence[NewRun], *, owner: Owner | None = None, lease: float = 0.0
+        self, runs: Sequence[NewRun], *, owner: Owner | None = None, lease: Deadline | None = None
     ) -> Sequence[RunRow]:
         """As `create_run` for (id, name, plan, params, face, wall, parent) tuples, all or none.
 
@@ -160,7 +161,7 @@ class MemoryStore(MemoryRecords):
             for run in runs:
                 self._check_new(run)
             rows = [self._create(*run) for run in runs]
-            if owner is None:
+            if owner is None or lease is None:
                 return rows
             for row in rows:
                 if self._runs[row.number].row.owner is None:
@@ -420,11 +421,11 @@ class MemoryStore(MemoryRecords):
         return one.inbox[-1].offset
 
 
-def _holds(row: RunRow, owner: Owner, at: float, alive: Callable[[Owner], bool | None]) -> bool:
+def _holds(row: RunRow, owner: Owner, now: Now, alive: Callable[[Owner], bool | None]) -> bool:
     """Whether the run's owner keeps it from `owner`: alive on this host, or within its lease where nobody can tell."""
     assert row.owner is not None
     lives = alive(row.owner) if row.owner.host == owner.host else None
-    return row.lease is not None and at < row.lease if lives is None else lives
+    return row.lease is not None and holds(row.lease, now) if lives is None else lives
 
 
 def _states(write: Write) -> Iterator[str]:

@@ -185,10 +185,11 @@ ADD_LETTERS = """INSERT INTO inbox (run, id, fact, at) SELECT ?1, value ->> 0, v
     WHERE true ON CONFLICT (run, id) DO NOTHING"""
 LAST_LETTER = 'SELECT coalesce(max("offset"), 0) FROM inbox WHERE run = ?'
 POST = "UPDATE standing SET posted = ?2 WHERE number = ?1"
-CLAIM = """UPDATE standing SET fence = fence + 1, owner = ?3, lease = ?4 WHERE number = ?1 AND fence = ?2
-    AND owner IS ?5 RETURNING fence"""
-RELEASE = "UPDATE standing SET owner = NULL, lease = NULL WHERE number = ? AND fence = ?"
-RENEW = """UPDATE standing SET lease = ?2 FROM json_each(?1) AS f
+CLAIM = """UPDATE standing SET fence = fence + 1, owner = ?3, lease = ?5, lease_elapsed = ?6, lease_length = ?7
+    WHERE number = ?1 AND fence = ?2 AND owner IS ?4 RETURNING fence"""
+RELEASE = """UPDATE standing SET owner = NULL, lease = NULL, lease_elapsed = NULL, lease_length = NULL
+    WHERE number = ? AND fence = ?"""
+RENEW = """UPDATE standing SET lease = ?2, lease_elapsed = ?3, lease_length = ?4 FROM json_each(?1) AS f
     WHERE number = CAST(f.key AS INTEGER) AND fence = f.value AND owner IS NOT NULL RETURNING number"""
 ADD_EVENTS = """INSERT INTO event (key, namespace, value, sender, context, at)
     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, ?2 FROM json_each(?1)"""
@@ -202,14 +203,15 @@ CHANGE_RECORD = """UPDATE record SET revision = revision + 1, value = ?3
 
 _RUN = """SELECT number, id, name, plan, status, state, params, face, fence, owner, lease, created, max(updated,
       coalesce((SELECT at FROM journal WHERE journal.id >= number << 32 AND journal.id < (number + 1) << 32
-      ORDER BY journal.id DESC LIMIT 1), updated)), ended, parent FROM run JOIN standing USING (number)"""
+      ORDER BY journal.id DESC LIMIT 1), updated)), ended, parent,
+      lease_elapsed, lease_length FROM run JOIN standing USING (number)"""
 RUN = f"{_RUN} WHERE number = ?"
 RUN_BY_ID = f"{_RUN} WHERE id = ?"
 RUNS_BY_BEGINNING = f"{_RUN} WHERE id >= ?1 AND id < ?1 || char(127) ORDER BY id LIMIT 4"
 RUNS = f"""{_RUN} WHERE (?1 IS NULL OR status = ?1) AND number < ?2 ORDER BY number DESC LIMIT ?3"""
 OPEN_RUNS = f"{_RUN} WHERE status IN (0, 2) ORDER BY number"
 PLAN = "SELECT text FROM plan WHERE hash = ?"
-OWNER = "SELECT fence, owner, lease FROM standing WHERE number = ?"
+OWNER = "SELECT fence, owner, lease, lease_elapsed, lease_length FROM standing WHERE number = ?"
 HELD_FENCES = """SELECT number FROM standing JOIN json_each(?) AS f ON number = CAST(f.key AS INTEGER)
     WHERE fence = f.value AND owner IS NOT NULL"""
 HEAD = "SELECT id, hash FROM journal WHERE id >= ?1 << 32 AND id < (?1 + 1) << 32 ORDER BY id DESC LIMIT 1"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from callboard.core.deadline import Deadline
 from callboard.errors import NotFound, StoreDamaged
 from callboard.ports import Call, Json, Letter, Owner, Recorded, RunRow, RunRows
 from callboard.store import chain, seals
@@ -150,7 +151,13 @@ def run_row(row: Row) -> RunRow:
         owner = None if row[9] is None else Owner(*json.loads(row[9]))
     except (ValueError, TypeError) as error:
         raise StoreDamaged(f"the owner of run {row[0]} cannot be read; its file is kept as it is") from error
-    return RunRow._make((*row[:9], owner, *row[10:]))
+    lease = None if owner is None else lease_of(owner, row[10], *row[15:])
+    return RunRow._make((*row[:9], owner, lease, *row[11:15]))
+
+
+def lease_of(owner: Owner, wall: float | None, elapsed: float | None, length: float | None) -> Deadline | None:
+    """The lease of an owner; one that was written before leases counted elapsed time is over in its own boot."""
+    return None if wall is None else Deadline(wall, owner.boot, elapsed or 0.0, length or 0.0)
 
 
 def _call(row: Row) -> Call:

@@ -193,10 +193,16 @@ ALTER TABLE standing ADD COLUMN echo INTEGER;
 ALTER TABLE ledger ADD COLUMN seal INTEGER;
 """
 
+# `lease` is when it is over by the wall; here by the elapsed clock of its owner's boot, and how long it was
+_LEASES = """
+ALTER TABLE standing ADD COLUMN lease_elapsed REAL;
+ALTER TABLE standing ADD COLUMN lease_length REAL;
+"""
+
 _VERSIONS = "CREATE TABLE schema_version (number INTEGER PRIMARY KEY, at REAL NOT NULL) STRICT"
 _OBJECTS = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _SEALS)
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SEALS, _LEASES)
 
 
 def strange(connection: apsw.Connection) -> list[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 
+from callboard.core.deadline import holds
 from callboard.core.facts import Begun
 from callboard.core.facts import encode as encode_fact
 from callboard.core.plan import digest
@@ -25,13 +26,15 @@ from callboard.store.packing import unpack
 from callboard.store.sql import batch as batches
 from callboard.store.sql import queries as q
 from callboard.store.sql.database import roll_back
-from callboard.store.sql.reading import run_row
+from callboard.store.sql.reading import lease_of, run_row
 from callboard.store.sql.records import RecordTable
 from callboard.store.sql.sound import Sound
 from callboard.text.names import identifier, title
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from callboard.core.deadline import Deadline, Now
 
 BEGUN = "begun"  # id of the letter that every run begins with
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -82,17 +85,17 @@ class SQLiteStore(Sound, RecordTable):
         return True
 
     def claim(
-        self, run: int, owner: Owner, lease: float, at: float, *, alive: Callable[[Owner], bool | None]
+        self, run: int, owner: Owner, lease: Deadline, now: Now, *, alive: Callable[[Owner], bool | None]
     ) -> int | None:
         while True:
             row = self.row(q.OWNER, (run,))
             if row is None:
                 raise NotFound(f"no run {run}")
-            fence, text, until = row
-            if text is not None and _holds(Owner(*json.loads(text)), until, owner, at, alive):
+            fence, text, *until = row
+            if text is not None and _keeps(Owner(*json.loads(text)), until, owner, now, alive):
                 return None
             with self.transaction() as writer:
-                taken = writer.execute(q.CLAIM, (run, fence, _encode(owner), lease, text)).fetchone()
+                taken = writer.execute(q.CLAIM, (run, fence, _encode(owner), text, *_columns(lease))).fetchone()
                 point("run.claim")
             if taken is not None:
                 self._heads.pop(run, None)
@@ -109,11 +112,11 @@ class SQLiteStore(Sound, RecordTable):
                 writer.execute(q.RELEASE, (run, fence))
             point("run.release")
 
-    def renew(self, runs: Sequence[tuple[int, int]], lease: float) -> Sequence[int]:
+    def renew(self, runs: Sequence[tuple[int, int]], lease: Deadline) -> Sequence[int]:
         if not runs:
             return []
         with self.transaction() as writer:
-            kept = {row[0] for row in writer.execute(q.RENEW, (_encode(dict(runs)), lease))}
+            kept = {row[0] for row in writer.execute(q.RENEW, (_encode(dict(runs)), *_columns(lease)))}
             point("lease.renew")
         return [run for run, _ in runs if run not in kept]
 
@@ -125,7 +128,7 @@ class SQLiteStore(Sound, RecordTable):
         return self.create_runs([(id, name, plan, params, face, at, parent)])[0]
 
     def create_runs(
-        self, runs: Sequence[NewRun], *, owner: Owner | None = None, lease: float = 0.0
+        self, runs: Sequence[NewRun], *, owner: Owner | None = None, lease: Deadline | None = None
     ) -> Sequence[RunRow]:
         """As `create_run` for (id, name, plan, params, face, wall, parent) tuples, in one synced transaction.
 
@@ -135,12 +138,12 @@ class SQLiteStore(Sound, RecordTable):
             rows = [_create_run(writer, *run) for run in runs]
             point("run.create")
             self.known_sound.update(row.number for row in rows if row.status == 0)
-            if owner is None:
+            if owner is None or lease is None:
                 return rows
             text = _encode(owner)
             for row in rows:
                 if row.owner is None:
-                    writer.execute(q.CLAIM, (row.number, row.fence, text, lease, None))
+                    writer.execute(q.CLAIM, (row.number, row.fence, text, None, *_columns(lease)))
             return [run_row(writer.execute(q.RUN, (row.number,)).fetchall()[0]) for row in rows]
 
     def append(self, run: int, facts: Sequence[tuple[str, str]], at: float) -> int:
@@ -258,12 +261,21 @@ def _create_run(
     return found
 
 
-def _holds(holder: Owner, until: float | None, owner: Owner, at: float, alive: Callable[[Owner], bool | None]) -> bool:
+def _columns(lease: Deadline) -> tuple[float, float, float]:
+    return lease.wall, lease.elapsed, lease.length
+
+
+def _keeps(
+    holder: Owner, until: Sequence[float | None], owner: Owner, now: Now, alive: Callable[[Owner], bool | None]
+) -> bool:
     """Whether `holder` keeps the run from `owner`: alive on this host, or within its lease where nobody can tell."""
     if holder == owner:
         return False
     lives = alive(holder) if holder.host == owner.host else None
-    return until is not None and at < until if lives is None else lives
+    if lives is not None:
+        return lives
+    lease = lease_of(holder, *until)
+    return lease is not None and holds(lease, now)
 
 
 def _post(writer: apsw.Connection, run: int, facts: Sequence[tuple[str, str]], at: float) -> int:

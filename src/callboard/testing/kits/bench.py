@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from callboard.core.deadline import Deadline, Now
 from callboard.core.facts import Heard, encode
 from callboard.core.plan import Plan, Task, dump
 from callboard.ports import Call, Owner, Records, RunRow, Store
@@ -24,6 +25,16 @@ RUNNING, SUCCESS = 2, 5
 
 class Both(Store, Records, Protocol):
     """A store under test."""
+
+
+def at(elapsed: float, wall: float = 0.0, boot: str = ME.boot) -> Now:
+    """A moment by the elapsed clock; the wall says what it likes."""
+    return Now(wall, boot, elapsed)
+
+
+def lease(elapsed: float) -> Deadline:
+    """One of 30 seconds that is over then."""
+    return Deadline(30.0, ME.boot, elapsed, 30.0)
 
 
 class Bench:
@@ -46,7 +57,7 @@ class Bench:
     def owned(self, id: str = "show-1", **changes: Any) -> tuple[int, int]:
         """A run that we own: (number, fence)."""
         number = self.run(id, **changes).number
-        fence = self.store.claim(number, ME, 1000.0, 11.0, alive=alive)
+        fence = self.store.claim(number, ME, lease(1000.0), at(11.0), alive=alive)
         assert fence is not None
         return number, fence
 

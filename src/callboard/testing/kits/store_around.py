@@ -14,7 +14,9 @@ from callboard.testing.kits.bench import (
     Bench,
     Cases,
     a_call,
+    at,
     dead,
+    lease,
     packed,
     refused,
 )
@@ -50,7 +52,7 @@ def the_journal_keeps_facts_in_order_and_chained(bench: Bench) -> None:
 def a_new_owner_continues_the_chain(bench: Bench) -> None:
     number, fence = bench.owned()
     bench.store.commit([Write(number, fence, 1.0, [FACT])])
-    taken = bench.store.claim(number, YOU, 90.0, 12.0, alive=dead)
+    taken = bench.store.claim(number, YOU, lease(90.0), at(12.0), alive=dead)
     assert taken is not None
     bench.store.commit([Write(number, taken, 2.0, [FACT])])
     with refused(FenceLost):

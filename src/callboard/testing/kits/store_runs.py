@@ -22,7 +22,9 @@ from callboard.testing.kits.bench import (
     Cases,
     a_call,
     alive,
+    at,
     dead,
+    lease,
     packed,
     refused,
     row_of,
@@ -102,9 +104,9 @@ def a_number_means_that_run_whatever_others_are_called(bench: Bench) -> None:
 @case
 def many_runs_are_created_and_claimed_at_once(bench: Bench) -> None:
     news = [(f"show-{place}", "Show", PLAN, "{}", "functions", 10.0 + place, None) for place in range(3)]
-    rows = bench.store.create_runs(news, owner=ME, lease=50.0)
-    assert [(row.owner, row.lease, row.fence) for row in rows] == [(ME, 50.0, 1)] * 3
-    assert list(bench.store.create_runs(news, owner=YOU, lease=60.0)) == list(rows)
+    rows = bench.store.create_runs(news, owner=ME, lease=lease(50.0))
+    assert [(row.owner, row.lease, row.fence) for row in rows] == [(ME, lease(50.0), 1)] * 3
+    assert list(bench.store.create_runs(news, owner=YOU, lease=lease(60.0))) == list(rows)
     with refused(Conflict):
         bench.store.create_runs([("show-9", *news[0][1:]), ("show-1", "Show", PLAN, '{"other":1}', "f", 1.0, None)])
     assert len(bench.again().runs()) == 3
@@ -133,18 +135,32 @@ def open_runs_are_those_in_init_or_running(bench: Bench) -> None:
 def a_living_owner_keeps_its_run(bench: Bench) -> None:
     number, fence = bench.owned()
     claim = bench.store.claim
-    assert claim(number, YOU, 90.0, 12.0, alive=alive) is None
-    assert claim(number, FAR, 90.0, 999.0, alive=dead) is None  # elsewhere: believed until its lease is over
-    assert claim(number, YOU, 90.0, 12.0, alive=dead) == fence + 1
-    assert claim(number, FAR, 990.0, 90.0, alive=alive) == fence + 2
+    assert claim(number, YOU, lease(90.0), at(12.0), alive=alive) is None
+    assert claim(number, FAR, lease(90.0), at(999.0), alive=dead) is None  # believed until its lease is over
+    assert claim(number, YOU, lease(90.0), at(12.0), alive=dead) == fence + 1
+    assert claim(number, FAR, lease(990.0), at(90.0), alive=alive) == fence + 2
     assert bench.again().find_run("show-1").owner == FAR
 
 
 @case
 def an_owner_that_is_stopped_is_believed_until_its_lease_is_over(bench: Bench) -> None:
     number, fence = bench.owned()
-    assert bench.store.claim(number, YOU, 2000.0, 999.0, alive=lambda owner: None) is None
-    assert bench.store.claim(number, YOU, 2000.0, 1000.0, alive=lambda owner: None) == fence + 1
+    assert bench.store.claim(number, YOU, lease(2000.0), at(999.0), alive=lambda owner: None) is None
+    assert bench.store.claim(number, YOU, lease(2000.0), at(1000.0), alive=lambda owner: None) == fence + 1
+
+
+@case
+def a_lease_counts_elapsed_time_and_no_wall_clock(bench: Bench) -> None:
+    """Of another boot only the wall is left; a lease that is further away than it was long is none any more."""
+    claim = bench.store.claim
+    for place, wall in enumerate((-1e9, 29.0, 1e9)):
+        number, fence = bench.owned(f"here-{place}")
+        assert claim(number, FAR, lease(2e3), at(999.0, wall), alive=dead) is None
+        assert claim(number, FAR, lease(2e3), at(1000.0, wall), alive=dead) == fence + 1
+    for place, (wall, is_free) in enumerate(((29.0, False), (30.0, True), (0.0, False), (-1.0, True))):
+        number, _ = bench.owned(f"there-{place}")
+        taken = claim(number, FAR, lease(2e3), at(1.0, wall, "another boot"), alive=dead)
+        assert (taken is not None) == is_free
 
 
 @case
@@ -157,22 +173,22 @@ def a_released_run_is_anyones(bench: Bench) -> None:
     assert (row.owner, row.lease) == (None, None)
     with refused(FenceLost):
         bench.store.commit([Write(number, fence, 12.0, status=RUNNING)])
-    assert bench.store.claim(number, YOU, 90.0, 12.0, alive=alive) == fence + 1
+    assert bench.store.claim(number, YOU, lease(90.0), at(12.0), alive=alive) == fence + 1
 
 
 @case
 def leases_are_renewed_and_lost_fences_named(bench: Bench) -> None:
     (one, fence), (two, other) = bench.owned("a"), bench.owned("b")
-    assert list(bench.store.renew([(one, fence), (two, other - 1)], 2000.0)) == [two]
-    assert bench.again().find_run("a").lease == 2000.0
-    assert bench.store.find_run("b").lease == 1000.0
-    assert list(bench.store.renew([], 1.0)) == []
+    assert list(bench.store.renew([(one, fence), (two, other - 1)], lease(2000.0))) == [two]
+    assert bench.again().find_run("a").lease == lease(2000.0)
+    assert bench.store.find_run("b").lease == lease(1000.0)
+    assert list(bench.store.renew([], lease(1.0))) == []
 
 
 @case
 def claiming_a_run_that_is_not_there_is_an_error(bench: Bench) -> None:
     with refused(NotFound):
-        bench.store.claim(7, ME, 1.0, 1.0, alive=dead)
+        bench.store.claim(7, ME, lease(1.0), at(1.0), alive=dead)
     with refused(NotFound):
         bench.store.load(7)
     with refused(NotFound):
@@ -183,7 +199,7 @@ def _lost_fence(bench: Bench, others: int) -> None:
     """A batch of three runs and so many others, of which two are not ours any more."""
     (one, fence), (two, other), (three, third) = bench.owned("a"), bench.owned("b"), bench.owned("c")
     more = [Write(*bench.owned(f"more-{place}"), 20.0, [FACT]) for place in range(others)]
-    bench.store.claim(two, YOU, 90.0, 12.0, alive=dead)
+    bench.store.claim(two, YOU, lease(90.0), at(12.0), alive=dead)
     with refused(FenceLost) as raised:
         bench.store.commit(
             [
