@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from callboard.app import project as projects
 from callboard.app.settings import Settings
 from callboard.app.wiring import House, _Shelf
+from callboard.core.deadline import Now, after
 from callboard.core.plan import Plan, Task, dump
 from callboard.engine.owner import new_owner
 from callboard.ports import Write
@@ -27,7 +28,8 @@ def test_an_old_version_is_not_put_over_a_later_one(tmp_path: Path) -> None:
         plan = dump(Plan(tasks=(Task(name="a", executor="llm", inputs={}),)))
         params = json.dumps({"dir": str(tmp_path)})
         row = store.create_run(id="show-1", name="", plan=plan, params=params, face="pipelines", at=1.0)
-        fence = store.claim(row.number, new_owner(), 1e12, 1.0, alive=lambda owner: False)
+        now = Now(1.0, "boot", 1.0)
+        fence = store.claim(row.number, new_owner(), after(now, 1e12), now, alive=lambda owner: False)
         old, new = store.put(b"old"), store.put(b"new")
         shelf = _Shelf(house, lambda state, why: told.append(state))
         for hash, replaces in ((old, None), (new, old)):

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 from engine_stage import Faulty, Kill, Stage, full, passing, reload, told, turn, until
 
-from callboard.core.facts import Paused
+from callboard.core.deadline import after
+from callboard.core.facts import Begun, Paused, encode
 from callboard.core.plan import Map, Retry, Task
-from callboard.core.status import RUNNING, SUCCESS
+from callboard.core.status import FAILED, RUNNING, SUCCESS
 from callboard.engine import batch as batches
-from callboard.errors import FenceLost, StoreDamaged, StoreError, Transient
-from callboard.ports import Call, Done
+from callboard.engine import recovery
+from callboard.engine.owner import alive, new_owner
+from callboard.errors import FenceLost, Permanent, StoreDamaged, StoreError, Transient
+from callboard.ports import Call, Done, Write
 from callboard.store.memory import MemoryStore
 from callboard.testing.scripted import HANG, ScriptedBackend
 
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from callboard.engine.engine import Engine
-    from callboard.ports import RunRows, Store, Write
+    from callboard.ports import RunRows, Store
 
 
 SHOW = (
@@ -387,3 +390,33 @@ async def test_a_run_that_cannot_be_read_holds_up_nobody(stage: Stage) -> None:
     assert await engine.ended(runs[0]) is SUCCESS and await engine.ended(runs[2]) is SUCCESS
     assert "damaged" in engine.refused[runs[1]]
     assert ("set aside", f"run {runs[1]}: the rows of this run are damaged") in stage.said
+
+
+async def test_a_run_that_was_let_go_between_reading_and_claiming_it_is_read_again(stage: Stage) -> None:
+    """Its fence had risen by one, as if nobody had had it: what had been done was done again."""
+    run, now = stage.run("a"), stage.clock.now()
+    first = new_owner()
+    fence = stage.store.claim(run, first, after(now, 30.0), now, alive=alive)
+    assert fence == 1
+
+    class Late(Faulty):
+        def load(self, number: int) -> RunRows:
+            found = self.inner.load(number)
+            if found.run.owner == first:
+                self.inner.commit([Write(number, 1, now.wall, [encode(Begun())], int(RUNNING))])
+                self.inner.release(number, 1)
+            return found
+
+    taken = recovery.take(Late(stage.store), run, new_owner(), 30.0, now, alive)  # type: ignore[arg-type]
+    assert taken is not None and (taken.fence, taken.rows.run.status) == (2, RUNNING)
+
+
+async def test_a_run_is_not_mistaken_for_one_whose_id_is_its_number(stage: Stage) -> None:
+    stage.backend.script["b"] = Permanent("broken")
+    run = stage.run("a", id="2")
+    other = stage.run("b", id="other")
+    engine = await stage.engine()
+    await engine.submit(run, other)
+    assert (await engine.ended(run), await engine.ended(other)) == (SUCCESS, FAILED)
+    await passing(stage.clock, lambda: stage.store.find_run("other").owner is None)
+    assert await engine.ended(other) is FAILED

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 from engine_stage import turn, until
 
-from callboard.core.deadline import after
+from callboard.core.deadline import Now, after
 from callboard.engine.clock import SystemClock
 from callboard.engine.deadlines import Deadlines
 from callboard.engine.doorbell import Doorbell, ring
-from callboard.engine.owner import alive, holds, new_owner, retire, started
+from callboard.engine.owner import alive, keeps, new_owner, retire, started
 from callboard.engine.texts import Texts
 from callboard.engine.timers import Timers
 from callboard.ports import Message, Request
@@ -110,10 +110,11 @@ def test_of_a_process_that_is_stopped_nobody_can_tell() -> None:
         process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, process.pid, os.WSTOPPED)
         assert alive(owner) is None
-        assert holds(owner, 100.0, 99.0) and not holds(owner, 100.0, 100.0) and not holds(owner, None, 0.0)
+        lease, before, then = after(Now(0.0, "boot", 70.0), 30.0), Now(9e9, "boot", 99.0), Now(-9e9, "boot", 100.0)
+        assert keeps(owner, lease, before) and not keeps(owner, lease, then) and not keeps(owner, None, before)
         process.send_signal(signal.SIGCONT)
         os.waitid(os.P_PID, process.pid, os.WCONTINUED)
-        assert alive(owner) is True and holds(owner, 100.0, 100.0)
+        assert alive(owner) is True and keeps(owner, lease, then)
 
 
 def test_a_process_that_has_ended_is_not_alive() -> None:

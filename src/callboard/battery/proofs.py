@@ -45,4 +45,9 @@ PROOFS: tuple[Proof, ...] = (
         "hung", "steps that hang in every way: a time limit ends all of them", "hung:prove_hung", "steps",
         gate=16, nightly=160, promise=(8,),
     ),
+    # T20
+    Proof(
+        "simulation", "engines in a world where everything goes wrong", "simulation:prove_simulation", "seeds",
+        gate=300, nightly=10_000, promise=(1, 5, 6, 7),
+    ),
 )  # fmt: skip

@@ -215,7 +215,7 @@ class Engine:
             known = self._taking.ended_here(run)
             if known is not None:
                 return known
-            row = await self._parts.committer.aside(self._parts.store.find_run, str(run))
+            row = await self._parts.committer.aside(self._parts.store.find_run, run)
             if Status(row.status) in ENDED and run not in self.runs:
                 return Status(row.status)
         return await self._taking.end_of(run)

@@ -77,10 +77,12 @@ class World:
         self._processes[process.pid] = process
         return process
 
-    def alive(self, owner: Owner) -> bool:
-        """Whether the process behind an owner of the same host lives; a frozen one does."""
+    def alive(self, owner: Owner) -> bool | None:
+        """Whether the process behind an owner of the same host lives; None when it is frozen."""
         process = self._processes[owner.pid]
-        return not process.dead and process.host.boot == owner.boot
+        if process.dead or process.host.boot != owner.boot:
+            return False
+        return None if process.frozen else True
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────
 
