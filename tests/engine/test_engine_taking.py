@@ -10,7 +10,7 @@ from callboard.core.facts import Begun, encode
 from callboard.engine.recovery import take
 from callboard.ports import Owner, RunRows, Write
 from callboard.store.memory import MemoryStore
-from callboard.testing.kits.bench import ME, YOU, Bench
+from callboard.testing.kits.bench import ME, YOU, Bench, at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,7 @@ def test_what_its_owner_still_did_while_it_was_read_counts(then: str) -> None:
         living.discard(ME)
 
     store.then = ends
-    taken = take(store, number, YOU, 90.0, 21.0, alive)
+    taken = take(store, number, YOU, 30.0, at(1100.0), alive)
     assert taken is not None and taken.fence == fence + 1
     assert taken.rows.run.status == SUCCESS
 
@@ -59,5 +59,5 @@ def test_the_rows_of_a_run_whose_owner_was_dead_are_read_once() -> None:
     loads: list[int] = []
     load = store.load
     store.load = lambda run: loads.append(run) or load(run)  # type: ignore[func-returns-value, method-assign]
-    taken = take(store, number, YOU, 90.0, 21.0, lambda owner: owner != ME)
+    taken = take(store, number, YOU, 30.0, at(1100.0), lambda owner: owner != ME)
     assert taken is not None and loads == [number]
