@@ -1,5 +1,5 @@
 """Writes the parts of the documents that quote the program: the diagram of statuses, the keys of pipeline files, the
-table of decisions.
+tables of decisions and of proofs.
 
     python docs/generate.py            write them
     python docs/generate.py --check    only say what is out of date, exit 1 if anything is
@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from callboard.battery.proofs import PROOFS
 from callboard.core.status import ENDED, INIT, MOVES, OPEN, Status
 from callboard.faces.pipelines.keys import FILE, STEP, TYPES, Key
 
@@ -75,6 +76,15 @@ def decisions() -> str:
     return "\n".join(rows)
 
 
+def proofs() -> str:
+    """The battery: what is done, how often in each tier, and which promise it holds us to."""
+    rows = ["| proof | what is done | on every change | nightly | promises |", "|---|---|---|---|---|"]
+    for one in PROOFS:
+        gate = f"{one.gate:,} {one.unit}" if one.gate else "–"
+        rows.append(f"| {one.name} | {one.title} | {gate} | {one.nightly:,} | {', '.join(map(str, one.promise))} |")
+    return "\n".join(rows)
+
+
 def keys(these: Iterable[Key]) -> str:
     """A table of keys with the help they carry in the program."""
     rows = [f"| `{key.name}` | {_code_in_braces(key.help)} |" for key in these]
@@ -90,6 +100,7 @@ KEYS |= {type: [key for key in STEP if type in key.types] for type in TYPES}
 
 PARTS = {
     "docs/machine.md": {"moves": moves},
+    "docs/reliability.md": {"proofs": proofs},
     "docs/decisions.md": {"decisions": decisions},
     "docs/pipelines.md": {f"{name} keys": partial(keys, these) for name, these in KEYS.items()},
 }
