@@ -223,7 +223,9 @@ async def test_the_keeper_finds_a_lost_lease(stage: Stage) -> None:
     await engine.submit(run)
     await until(lambda: stage.backend.begun)
     stage.store.release(run, stage.store.load(run).run.fence)
+    assert engine.is_sure(run)
     await asyncio.to_thread(engine._parts.keeper.renew)
+    assert not engine.is_sure(run), "also before it has heard why"
     await until(lambda: stage.backend.stopped)
     assert not engine.runs
 

@@ -232,7 +232,7 @@ class Engine:
 
     def is_sure(self, run: int) -> bool:
         """Whether a run is ours beyond doubt, and not by a lease that may be over because this process stood still."""
-        return run in self.runs and self._parts.keeper.is_sure()
+        return run in self.runs and self._parts.keeper.is_sure(run)
 
     def watch(self, watcher: Watcher) -> Callable[[], None]:
         """Be told what moved, after it is on disk; the returned function ends that."""

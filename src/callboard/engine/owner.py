@@ -130,9 +130,9 @@ class Keeper:
         with self._lock:
             self._fences.pop(run, None)
 
-    def is_sure(self) -> bool:
-        """Whether nobody can have taken our runs: the leases were renewed so late that they are not over."""
-        return self._clock.now().elapsed - self._renewed < self.lease
+    def is_sure(self, run: int) -> bool:
+        """Whether nobody can have taken this run: its lease was renewed so late that it is not over."""
+        return run in self._fences and self._clock.now().elapsed - self._renewed < self.lease
 
     def renew(self) -> None:
         """Once, now. A store that fails is asked again next time: the lease has time for that."""
@@ -145,6 +145,8 @@ class Keeper:
                 lost = self._store.renew(fences, after(now, self.lease))
             except CallboardError:
                 return
+        for run in lost:
+            self.drop(run)  # before anybody is sure again: those who are told hear of it a moment later
         self._renewed = now.elapsed
         if lost:
             self._lost(tuple(lost))
