@@ -141,6 +141,8 @@ def _end_in_doubt(show: Show, folder: Path, n: int, lasting: bool) -> list[str]:
     with watched(attempt.log), suppress(Ended):
         attempt.play_steps()
     log = killed(attempt.log, len(attempt.log.ops), folder / "later")
+    for index in (folder / "later").glob(".callboard/*-shm"):
+        index.unlink()  # SQLite maps it, so it is not in the log of the disk: this one is from before
     faults.heal()
     if attempt.store is not None:
         attempt.store.close()

@@ -65,6 +65,10 @@ class Try(NamedTuple):
     name: str
 
 
+#: Points that are passed only when a person saves a file between two calls of ours; the tests of the store kill there.
+BY_HAND = {"publish.back"}
+
+
 def prove_points(proving: Proving) -> Found:
     """Kill a scene at every point; `size` counts kills."""
     failures, tried, passed = list[str](), 0, set[str]()
@@ -72,7 +76,7 @@ def prove_points(proving: Proving) -> Found:
         plays = {scene.name: play(scene, folder) for scene in SCENES}
         for one in plays.values():
             passed |= {name for name, _ in one.passed}
-        failures += [f"no scene passes the point {name}" for name in sorted(POINTS.keys() - passed)]
+        failures += [f"no scene passes the point {name}" for name in sorted(POINTS.keys() - passed - BY_HAND)]
         wanted = chosen(plays, proving.size, proving.seed)
         for scene, tries in wanted.items():
             for image, name in zip(kills(plays[scene].log, [one.cut for one in tries]), tries, strict=True):
