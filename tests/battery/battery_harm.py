@@ -30,6 +30,6 @@ def breaks(proving: Proving) -> Found:
 
 
 def dies(proving: Proving) -> Found:
-    print("last words")
+    print("last words", flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError

@@ -124,7 +124,7 @@ begun.wait()
     for _ in range(2):  # the first one may strike the main thread before its end, as in any script
         script.interrupt()
         with suppress(subprocess.TimeoutExpired):
-            script.process.wait(2)
+            script.process.wait(8)
             break
     ended = script.ended()
     assert done(here) == ["RunInterrupted"], ended.err

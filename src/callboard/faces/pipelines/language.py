@@ -328,6 +328,8 @@ class _Reader:
                         'give the value to the shell by env: {NAME: "{{…}}"} and write "$NAME"')  # fmt: skip
 
     def function(self, step: Step, fault: Callable[[str, str, str], InvalidFile]) -> None:
+        if "function" not in step.fields:
+            return  # and that has been said
         name, params = step.fields["function"], step.fields.get("params", {})
         if name not in FUNCTIONS:
             if self.functions is not None and name not in self.functions:
