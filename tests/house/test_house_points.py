@@ -55,7 +55,7 @@ _OS = {
 _PATH = {"write_bytes", "write_text", "mkdir", "unlink", "rmdir", "touch", "chmod", "symlink_to", "hardlink_to"}
 _SHUTIL = {"rmtree", "copy", "copyfile", "copy2", "copytree", "move", "copymode", "copystat", "copyfileobj"}
 _SQLITE = {"wal_checkpoint", "backup", "blob_open", "serialize", "deserialize", "executemany"}
-_OTHER = {"FileLock", "bind"}
+_OTHER = {"bind"}
 _FLAGS = {"O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_TMPFILE", "O_APPEND"}
 _CHANGES = re.compile(r"\s*(INSERT|UPDATE|DELETE|REPLACE|CREATE|DROP|ALTER|BEGIN|COMMIT|VACUUM)\b")
 

@@ -14,11 +14,9 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
 from callboard.crash import point
-from callboard.errors import Busy, InvalidName, NotFound
-from callboard.productions import folder, sheet
+from callboard.errors import InvalidName, NotFound
+from callboard.productions import folder, lock, sheet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,19 +83,9 @@ class Index:
         """Be the only writer, across threads and processes. Raises Busy after half a minute of waiting."""
         with folder.opened(self._root, self._settings) as settings:
             entries = folder.entries(settings)
-            if any(entry.name == LOCK and not entry.is_file for entry in entries):
-                raise InvalidName(f"{LOCK!r} in {self.file.parent} is no regular file; links are not followed")
-        point("index.lock")
-        lock = FileLock(self.file.with_name(LOCK), timeout=PATIENCE, poll_interval=0.005)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise Busy(f"another process has been writing {self.file} for {PATIENCE:.0f} s; try again") from error
-        try:
-            self._clear([entry.name for entry in entries if entry.is_file and folder.is_leftover(entry.name)])
-            yield
-        finally:
-            lock.release()
+            with lock.held(settings, LOCK, PATIENCE):
+                self._clear([entry.name for entry in entries if entry.is_file and folder.is_leftover(entry.name)])
+                yield
 
     def _clear(self, leftovers: list[str]) -> None:
         """Whoever wrote these before we had the lock is done with them, or dead."""
