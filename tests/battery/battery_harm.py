@@ -33,3 +33,9 @@ def dies(proving: Proving) -> Found:
     print("last words", flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
+
+
+def hangs(proving: Proving) -> Found:
+    proving.say("it has begun")
+    signal.pause()
+    raise AssertionError

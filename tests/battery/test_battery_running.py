@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import os
+from pathlib import Path
 
 import pytest
 from battery_harm import __file__ as HARM
@@ -15,9 +16,6 @@ from callboard.battery.proofs import PROOFS
 from callboard.cli import prove as door
 from callboard.cli.main import cli
 from callboard.errors import NotFound
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def _proof(name: str) -> Proof:
@@ -75,6 +73,39 @@ def test_the_command_tells_each_and_ends_with_1_when_one_failed(
     assert [(one["name"], one["result"]) for one in told] == [("HOLDS", "held"), ("FAILS", "failed")]
     assert said.exit_code == 1 and "1 held, 1 failed" in said.stderr
     assert CliRunner().invoke(cli, ["prove", "holds", "--folder", str(tmp_path)]).exit_code == 0
+
+
+def test_several_at_once_are_told_as_they_end(tmp_path: Path) -> None:
+    proofs = [_proof(name) for name in ("holds", "fails", "dies")]
+    proven = running.prove_all(proofs, tmp_path, size=lambda proof: 3, seed=7, jobs=3, say=lambda proof, text: None)
+    assert {one.proof.name: one.word for one in proven} == {"HOLDS": "held", "FAILS": "failed", "DIES": "failed"}
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_interruption_ends_all_of_them(tmp_path: Path, jobs: int) -> None:
+    heard: list[str] = []
+
+    def interrupted(proof: Proof, text: str) -> None:
+        heard.append(text)
+
+    proofs = [_proof("fails"), _proof("hangs"), _proof("holds")]
+    proving = running.prove_all(proofs, tmp_path, size=lambda proof: 3, seed=7, jobs=jobs, say=interrupted)
+    assert next(proving).proof.name == "FAILS"
+    with pytest.raises(KeyboardInterrupt):
+        proving.throw(KeyboardInterrupt())
+    assert not _alive(tmp_path), "a proof goes on that nobody waits for"
+
+
+def _alive(folder: Path) -> list[str]:
+    lines = [Path(f"/proc/{pid}/cmdline") for pid in os.listdir("/proc") if pid.isdigit()]
+    return [text for text in map(_read, lines) if str(folder) in text]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 The process tells in lines of JSON on its standard output how far it is and what it found; one that dies without a
 finding is a finding. Its folder lies where the disk is that is to be proven, is empty when it begins, and is kept when
-something was found in it.
+something was found in it. Several may run at once; those that measure time say how much they bear.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -23,7 +25,7 @@ from callboard.battery.proofs import PROOFS
 from callboard.errors import NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _PROGRAM = "from callboard.battery.running import main; main()"
 
@@ -50,13 +52,49 @@ def chosen(names: Sequence[str], tier: str) -> list[Proof]:
     return [known[name.lower()] for name in names] or [proof for proof in PROOFS if proof.size(tier)]
 
 
-def prove(proof: Proof, folder: Path, *, size: int, seed: int, say: Callable[[str], None]) -> Proven:
+def prove_all(
+    proofs: Sequence[Proof],
+    folder: Path,
+    *,
+    size: Callable[[Proof], int],
+    seed: int,
+    jobs: int = 1,
+    say: Callable[[Proof, str], None],
+) -> Iterator[Proven]:
+    """Carry proofs out, `jobs` at once, and tell of each when it has ended. Raises KeyboardInterrupt, with all of them
+    ended."""
+    processes = Processes()
+    with ThreadPoolExecutor(jobs) as workers:
+
+        def begin(proof: Proof) -> Proven:
+            heard = lambda text: say(proof, text)  # noqa: E731
+            return prove(proof, folder, size=size(proof), seed=seed, say=heard, processes=processes)
+
+        proving = [workers.submit(begin, proof) for proof in proofs]
+        try:
+            for done in as_completed(proving):
+                yield done.result()
+        except BaseException:
+            workers.shutdown(wait=False, cancel_futures=True)
+            processes.end()
+            raise
+
+
+def prove(
+    proof: Proof,
+    folder: Path,
+    *,
+    size: int,
+    seed: int,
+    say: Callable[[str], None],
+    processes: Processes | None = None,
+) -> Proven:
     """Carry out one proof in an empty directory below `folder`. Raises KeyboardInterrupt, with all of it ended."""
     at = folder / proof.name.lower()
     shutil.rmtree(at, ignore_errors=True)
     at.mkdir(parents=True)
     began = time.monotonic()
-    found = _in_a_process(proof, Proving(at, size, seed, say))
+    found = _in_a_process(proof, Proving(at, size, seed, say), processes or Processes())
     seconds = time.monotonic() - began
     if found.failures:
         return Proven(proof, found, seconds, at)
@@ -64,26 +102,50 @@ def prove(proof: Proof, folder: Path, *, size: int, seed: int, say: Callable[[st
     return Proven(proof, found, seconds, None)
 
 
-def _in_a_process(proof: Proof, proving: Proving) -> Found:
+class Processes:
+    """The processes of proofs that run now, each with a group of its own. Once ended it begins none."""
+
+    def __init__(self) -> None:
+        self._lock, self._alive, self._ended = threading.Lock(), set[int](), False
+
+    def begin(self, argv: Sequence[str], errors: IO[bytes]) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._ended:
+                raise KeyboardInterrupt
+            process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
+            )
+            self._alive.add(process.pid)
+            return process
+
+    def over(self, process: subprocess.Popen[bytes]) -> int:
+        """It has closed its output: wait for its end. Its exit code."""
+        code = process.wait()
+        with self._lock:
+            self._alive.discard(process.pid)
+        return code
+
+    def end(self) -> None:
+        with self._lock:
+            self._ended = True
+            for group in self._alive:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(group, signal.SIGKILL)
+
+
+def _in_a_process(proof: Proof, proving: Proving, processes: Processes) -> Found:
     asked = json.dumps([proof, str(proving.folder), proving.size, proving.seed])
     said = proving.folder.with_suffix(".said")
     with (
         open(said, "w+b") as errors,
-        subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, asked],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            start_new_session=True,
-        ) as process,
+        processes.begin([sys.executable, "-c", _PROGRAM, asked], errors) as process,
     ):
         try:
             found = _heard(process, proving.say)
         except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            processes.end()
             raise
-        code = process.wait()
+        code = processes.over(process)
         last = _last_line(errors)
     said.unlink()
     return found or Found(0, [f"its process ended with {code} and no finding (seed {proving.seed}): {last}"])

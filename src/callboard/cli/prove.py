@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from callboard.battery.proofs import PROOFS
-from callboard.battery.running import Proven, chosen, prove
+from callboard.battery.running import Proven, chosen, prove_all
 from callboard.cli.context import Told
 from callboard.cli.table import columns, cut, span, symbols, table
 from callboard.errors import UsageError
@@ -27,12 +28,13 @@ _MOST = 10  # failures of one proof that are told; all of them are in the JSON
 
 
 @click.command(
-    help="Try to break Callboard on this disk: kill it, cut its power, damage its files. NAMES choose proofs (T1 T3)."
+    help="Try to break Callboard on this disk: kill it, cut its power, damage its files. NAMES choose some proofs."
 )
 @click.argument("names", nargs=-1)
 @click.option("--tier", type=click.Choice(["gate", "nightly"]), default="gate", help="How much; gate takes minutes.")
 @click.option("--size", type=click.IntRange(1), help="How many kills, images, seeds; instead of the tier's number.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed does the same harm.")
+@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="How many proofs run at once.")
 @click.option("--folder", type=click.Path(path_type=Path), help="A directory on the disk to prove (default: here).")
 @click.option("--list", "listing", is_flag=True, help="List the proofs; try nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for each proof.")
@@ -43,6 +45,7 @@ def command(
     tier: str,
     size: int | None,
     seed: int,
+    jobs: int,
     folder: Path | None,
     listing: bool,
     as_json: bool,
@@ -55,7 +58,7 @@ def command(
     place = _place(folder)
     told.note(f"proving in {place} ({_free(place)} free), {tier} tier, seed {seed}")
     began, counted = time.monotonic(), {"held": 0, "failed": 0, "skipped": 0}
-    for proven in _carried_out(proofs, place, tier, size, seed):
+    for proven in _carried_out(proofs, place, tier, size, seed, jobs):
         counted[proven.word] += 1
         told.out(_as_json(proven, seed), lambda proven=proven: _told(proven))  # type: ignore[misc]
     told.note(
@@ -68,34 +71,40 @@ def command(
     shutil.rmtree(place, ignore_errors=True)
 
 
-def _carried_out(proofs: list[Proof], place: Path, tier: str, size: int | None, seed: int) -> Iterator[Proven]:
-    for proof in proofs:
-        line = _Line(f"{proof.name}  {proof.title}")
-        try:
-            yield prove(proof, place, size=size or proof.size(tier) or 1, seed=seed, say=line.say)
-        except KeyboardInterrupt:
-            shutil.rmtree(place, ignore_errors=True)
-            raise
-        finally:
-            line.end()
+def _carried_out(
+    proofs: list[Proof], place: Path, tier: str, size: int | None, seed: int, jobs: int
+) -> Iterator[Proven]:
+    line = _Line()
+    sized = lambda proof: size or proof.size(tier) or 1  # noqa: E731
+    try:
+        for proven in prove_all(proofs, place, size=sized, seed=seed, jobs=jobs, say=line.say):
+            line.end(proven.proof)
+            yield proven
+    except KeyboardInterrupt:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
 
 
 class _Line:
-    """How far a proof is, on a terminal: one line that is rewritten, at most ten times a second."""
+    """How far the proofs are, on a terminal: one line that is rewritten, at most ten times a second."""
 
-    def __init__(self, title: str) -> None:
-        self._title, self._drawn, self._terminal = title, 0.0, sys.stderr.isatty()
-        self.say("")
+    def __init__(self) -> None:
+        self._at: dict[str, str] = {}
+        self._drawn, self._terminal, self._lock = 0.0, sys.stderr.isatty(), threading.Lock()
 
-    def say(self, text: str) -> None:
-        if self._terminal and time.monotonic() - self._drawn >= 0.1:
-            self._drawn = time.monotonic()
-            shown = cut(symbols(f"{self._title}  {text}"), (columns(sys.stderr) or 80) - 1)
-            click.echo(f"\r\x1b[K{shown}", err=True, nl=False)
+    def say(self, proof: Proof, text: str) -> None:
+        with self._lock:
+            self._at[proof.name] = f"{proof.name}  {text}"
+            if self._terminal and time.monotonic() - self._drawn >= 0.1:
+                self._drawn = time.monotonic()
+                shown = cut(symbols("  ·  ".join(self._at.values())), (columns(sys.stderr) or 80) - 1)
+                click.echo(f"\r\x1b[K{shown}", err=True, nl=False)
 
-    def end(self) -> None:
-        if self._terminal:
-            click.echo("\r\x1b[K", err=True, nl=False)
+    def end(self, proof: Proof) -> None:
+        with self._lock:
+            self._at.pop(proof.name, None)
+            if self._terminal:
+                click.echo("\r\x1b[K", err=True, nl=False)
 
 
 def _place(folder: Path | None) -> Path:
