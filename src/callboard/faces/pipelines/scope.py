@@ -213,7 +213,7 @@ class _Names:
         if find(self.vars, root) is not MISSING:
             near, fix = "", f"write vars.{use.written}"
         elif root in self.outputs:
-            near, fix = "", f"write pipe.{use.written}"
+            near, fix = "", f"write pipe.{use.written.partition('.')[0]}"
         else:
             near, fix = close(root, ROOTS), undefined_fix(use.written.partition(".")[0], ROOTS)
         return _fault(compiled, use, f"{use.written[:80]!r} is not defined{near}", fix)
@@ -228,6 +228,7 @@ class _Names:
             return None
         index = next((self.outputs[name] for name in _prefixes(rest) if name in self.outputs), None)
         if index is not None and above >> index & 1:
+            self._check_is_text(compiled, use, rest, index)
             return index
         if use.optional:
             return None
@@ -240,6 +241,18 @@ class _Names:
         near = close(rest[0], (*PIPE, *before))
         fix = undefined_fix(_last(use), (*PIPE, *before))
         raise _fault(compiled, use, f"{use.written[:80]!r} is not defined{near}", fix)
+
+    def _check_is_text(self, compiled: Compiled, use: Use, rest: list[str], index: int) -> None:
+        """What a step answered is a text, also where it is a list or an object: it has no members."""
+        name = next(name for name in _prefixes(rest) if name in self.outputs)
+        member = ".".join(rest)[len(name) + 1 :]
+        if not member or use.optional:
+            return
+        step = self.pipeline.steps[index]
+        written = use.written[: -len(member) - 1]
+        is_list = member.partition(".")[0] == "items" and step.is_mapped
+        fix = f"write pipe.items, in the step right after {step.name!r}" if is_list else f"write {written}"
+        raise _fault(compiled, use, f"{use.written[:80]!r}: {written} is a text and has no members", fix)
 
 
 def _templates(pipeline: Pipeline, step: Step) -> Iterator[tuple[str, Compiled]]:
