@@ -175,6 +175,20 @@ def _asks_for_a_shell(node: ast.AST) -> bool:
     )
 
 
+def test_one_module_walks_into_directories() -> None:
+    """What makes a file that must not be there yet follows no link; whatever opens one that is there goes by `walk`."""
+    found = [
+        place(module, node)
+        for module, node in _nodes(modules())
+        if called(node) == "os.open"
+        and isinstance(node, ast.Call)
+        and any(keyword.arg == "dir_fd" for keyword in node.keywords)
+        and not {"O_EXCL", "O_TMPFILE"} & {dotted(one).rpartition(".")[2] for one in ast.walk(node)}
+        and module.path not in ("src/callboard/walk.py", "src/callboard/store/whole.py")
+    ]
+    assert not found
+
+
 def test_no_test_sleeps_for_time() -> None:
     sleeping = [
         f"{place(module, node)} {called(node)}"

@@ -9,22 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from callboard import walk
 from callboard.errors import InvalidName, NotFound, Permanent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from callboard.ports import Recorded
 
 _MOST = 1 << 30  # bytes of a file that may be read
 _LONGEST = 255  # bytes of one part of a path
 OURS = ".callboard"  # a project's own folder, which no step reads or writes: it holds the state, logs and cache
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Staged:
@@ -125,14 +122,10 @@ class Staged:
     def _bytes(self, name: str) -> bytes | None:
         root, below = self._split(name)
         try:
-            with _opened(root, below) as handle, os.fdopen(handle, "rb", closefd=False) as file:
-                if not stat.S_ISREG(os.fstat(handle).st_mode):
-                    raise Permanent(f"{name!r} is not a regular file")
-                data = file.read(_MOST + 1)
-        except FileNotFoundError:
+            with walk.opened(root, below[:-1]) as parent:
+                data = walk.read_file(parent, below[-1], _MOST + 1)
+        except NotFound:
             return None
-        except OSError as error:
-            raise InvalidName(f"{name!r} cannot be opened: {error.strerror} (links are not followed)") from None
         if len(data) > _MOST:
             raise Permanent(f"{name!r} is larger than {_MOST >> 20} MiB")
         return data
@@ -148,21 +141,3 @@ class Staged:
 
 def _inside(base: str | None, *paths: str) -> bool:
     return base is not None and all(path == base or path.startswith(base.rstrip("/") + "/") for path in paths)
-
-
-@contextmanager
-def _opened(root: str, below: list[str]) -> Iterator[int]:
-    """A descriptor of a file, reached from `root` without following a link on the way."""
-    held = os.open(root, _DIRECTORY)
-    try:
-        for part in below[:-1]:
-            inner = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=held)
-            os.close(held)
-            held = inner
-        file = os.open(below[-1], _FILE, dir_fd=held)
-    finally:
-        os.close(held)
-    try:
-        yield file
-    finally:
-        os.close(file)

@@ -18,6 +18,7 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from callboard import walk
 from callboard.crash import point
 from callboard.errors import Conflict, InvalidName, NotFound
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # non-blocking: a pipe must not hold us up
 _LEFTOVER = (".callboard-", ".tmp")
 
 
@@ -45,29 +44,8 @@ def opened(root: Path, *parts: str) -> Iterator[int]:
 
     Raises NotFound when it is not there, InvalidName when a part is a link or no directory.
     """
-    try:
-        descriptor = os.open(root, _DIRECTORY)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFound(f"there is no directory {root}") from error
-    try:
-        for part in parts:
-            descriptor = _enter(descriptor, part, root)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _enter(outer: int, part: str, root: Path) -> int:
-    try:
-        inner = os.open(_single(part), _DIRECTORY | os.O_NOFOLLOW, dir_fd=outer)
-    except FileNotFoundError as error:
-        raise NotFound(f"there is no directory {part!r} below {root}") from error
-    except OSError as error:
-        if error.errno not in (errno.ELOOP, errno.ENOTDIR):
-            raise
-        raise InvalidName(f"{part!r} below {root} is no directory; links are not followed") from error
-    os.close(outer)
-    return inner
+    with walk.opened(root, [_single(part) for part in parts]) as directory:
+        yield directory
 
 
 def _single(name: str) -> str:
@@ -128,18 +106,7 @@ def make_directory(directory: int, name: str) -> bool:
 
 def read(directory: int, name: str) -> bytes:
     """All bytes of a regular file. Raises NotFound, and InvalidName for a link, a pipe or a device."""
-    try:
-        descriptor = os.open(_single(name), _FILE, dir_fd=directory)
-    except FileNotFoundError as error:
-        raise NotFound(f"there is no file {name!r}") from error
-    except OSError as error:
-        if error.errno not in (errno.ELOOP, errno.ENXIO):
-            raise
-        raise InvalidName(f"{name!r} is no regular file; links are not followed") from error
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise InvalidName(f"{name!r} is no regular file")
-        return file.read()
+    return walk.read_file(directory, _single(name))
 
 
 def write(
@@ -181,8 +148,7 @@ def _create(directory: int, name: str, data: bytes, durable: bool, mode: int) ->
 def _write_beside(directory: int, name: str, data: bytes, replace: bool, durable: bool, mode: int) -> bool:
     """Write a temporary file and rename it; False when something is there that is not to be replaced."""
     temporary = secrets.token_hex(8).join(_LEFTOVER)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(temporary, flags, mode, dir_fd=directory)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=directory)
     try:
         with os.fdopen(descriptor, "wb") as file:
             point("folder.beside")

@@ -7,12 +7,11 @@ opening it afterwards by name was the hole of a dozen published advisories; exte
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from callboard import walk
 from callboard.crash import point
 from callboard.errors import InvalidName, NotFound
 from callboard.store import whole
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LONGEST = 255  # bytes of a component
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def components(path: str) -> tuple[str, ...]:
@@ -44,15 +42,8 @@ def directory(root: Path, parts: tuple[str, ...], *, create: bool = False) -> It
 
     Raises NotFound when it is not there, InvalidName where a part is a link or no directory.
     """
-    here = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for part in parts:
-            below = _enter(here, part, create)
-            os.close(here)
-            here = below
+    with walk.opened(root, parts, enter=_enter_or_make if create else walk.enter) as here:
         yield here
-    finally:
-        os.close(here)
 
 
 @contextmanager
@@ -71,49 +62,26 @@ def read(root: Path, path: str) -> bytes:
 
 def read_at(parent: int, name: str) -> bytes:
     """Bytes of the regular file `name` in the directory behind `parent`."""
-    try:
-        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
-    except FileNotFoundError as error:
-        raise NotFound(f"no such file: {name}") from error
-    except OSError as error:
-        raise _refused(name, error) from error
-    with os.fdopen(file, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise InvalidName(f"{name!r} is no regular file")
-        return stream.read()
+    return walk.read_file(parent, name)
 
 
 def write_at(parent: int, name: str, data: bytes, mode: int = 0o600) -> None:
     """Write a new file, synced. Raises FileExistsError when there is one."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(name, flags, mode, dir_fd=parent), "wb") as stream:
+    file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=parent)
+    with os.fdopen(file, "wb") as stream:
         point("publish.open")
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())
 
 
-def _enter(here: int, part: str, create: bool) -> int:
-    if create and whole.doubtful(here):
+def _enter_or_make(here: int, part: str) -> int:
+    if whole.doubtful(here):
         whole.make_folder(here, part, 0o777)
     try:
-        below = os.open(part, _DIRECTORY, dir_fd=here)
-        if create:
-            whole.settle(here, below)
-        return below
-    except FileNotFoundError as error:
-        if not create:
-            raise NotFound(f"no such directory: {part}") from error
-    except OSError as error:
-        raise _refused(part, error) from error
-    whole.make_folder(here, part, 0o777)  # or someone else made it just now
-    try:
-        return os.open(part, _DIRECTORY, dir_fd=here)
-    except OSError as error:
-        raise _refused(part, error) from error
-
-
-def _refused(part: str, error: OSError) -> OSError | InvalidName:
-    if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
-        return InvalidName(f"{part!r} is a link or not what it should be; paths never lead out of their directory")
-    return error
+        below = walk.enter(here, part)
+    except NotFound:
+        whole.make_folder(here, part, 0o777)  # or someone else makes it just now
+        return walk.enter(here, part)
+    whole.settle(here, below)
+    return below

@@ -148,6 +148,8 @@ class _Lines:
         problem = error.problem or error.context or "this cannot be read"
         if mark is None:
             return InvalidFile(f"this is not YAML: {problem}", file=self.file)
+        if "nesting depth" in problem:  # the parser's own limit, which it may reach before we have seen 40 levels
+            return self.too_deep(mark)
         for at in (mark, error.context_mark or mark):
             opened = self._unquoted(at.line)
             if opened is not None:
@@ -160,6 +162,9 @@ class _Lines:
         if error.context_mark and ("end of stream" in problem or "',' or" in problem):
             return self.fault("a quote or bracket that opens here is never closed", error.context_mark, "close it")
         return self.fault(f"this is not YAML: {problem}", mark, _fix(problem))
+
+    def too_deep(self, mark: Any) -> InvalidFile:
+        return self.fault(f"this nests deeper than {DEPTH} levels", mark)
 
     def _unquoted(self, line: int) -> tuple[int, str] | None:
         """Column and fix, when a text on this line begins with a brace outside quotes."""
@@ -213,7 +218,7 @@ class _Reader:
             raise self.lines.fault("tags (!…) are not allowed", mark, "remove the tag; quote the value to keep it text")
         self._count(1, mark)
         if depth >= DEPTH:
-            raise self.lines.fault(f"this nests deeper than {DEPTH} levels", mark)
+            raise self.lines.too_deep(mark)
         before = self.values
         if event.anchor:
             self.anchors[event.anchor] = None
