@@ -18,6 +18,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 
 WORKERS ?= auto
 ARGS ?=
+PINS ?= constraints.txt
 DIR ?= tests/core/histories
 DEMO_INPUT ?=
 BENCH ?=
@@ -63,16 +64,23 @@ bench: $(READY) ## measure; BENCH=fanout N=10000 runs one, PEERS="dbos luigi" ot
 	@BENCH="$(BENCH)" N="$(N)" $(PY) bench/$(if $(PEERS),peers.py $(PEERS) $(if $(INSTALL),--install),bench.py) \
 		$(if $(JSON),--json)
 
+.PHONY: upgrade
+upgrade: ## take the newest release of every library and tool, and write them down in constraints.txt
+	@rm -rf $(VENV)
+	@$(MAKE) --no-print-directory setup PINS=/dev/null
+	@{ echo "# What the tests were last run with; written by make upgrade."; $(PIP) freeze --exclude-editable; } > constraints.txt
+	@touch $(READY)
+
 .PHONY: clean
 clean: ## remove what these targets have made
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
 
 # ── the environment ─────────────────────────────────────────────────────────────────────────────────────
 
-$(READY): pyproject.toml | $(PY)
+$(READY): pyproject.toml constraints.txt | $(PY)
 	@echo "installing Callboard and its tools into $(VENV) (a minute, once)" >&2
 	@$(PIP) install --upgrade 'pip>=25.1'
-	@$(PIP) install --editable . --group dev
+	@$(PIP) install --upgrade --constraint $(PINS) --editable . --group dev
 	@touch $@
 
 # Debian keeps ensurepip in a package of its own; without it no environment can be made.
