@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from callboard.app.stage.productions import run_in_production
     from callboard.core.plan import Plan, Task
     from callboard.errors import (
+        Busy,
         CallboardError,
         Permanent,
         RunCancelled,
@@ -44,6 +45,7 @@ _HOME = {
     "load_production": "callboard.productions.manager",
     "run_in_production": "callboard.app.stage.productions",
     # errors
+    "Busy": "callboard.errors",
     "CallboardError": "callboard.errors",
     "RunFailed": "callboard.errors",
     "RunCancelled": "callboard.errors",
@@ -55,9 +57,9 @@ _HOME = {
 }
 
 __all__ = [
-    "CallboardError", "Permanent", "Plan", "ProductionManager", "Result", "RunCancelled", "RunFailed", "RunInterrupted",
-    "RunWaiting", "Task", "Transient", "arun", "create_production", "load_production", "plan", "register", "run",
-    "run_in_production", "task",
+    "Busy", "CallboardError", "Permanent", "Plan", "ProductionManager", "Result", "RunCancelled", "RunFailed",
+    "RunInterrupted", "RunWaiting", "Task", "Transient", "arun", "create_production", "load_production", "plan",
+    "register", "run", "run_in_production", "task",
 ]  # fmt: skip
 
 

@@ -157,6 +157,19 @@ class Letter(NamedTuple):
     at: float
 
 
+class Bounds(NamedTuple):
+    """How much may wait in a project. Whoever brings more is refused, with `Busy`; what was accepted is never dropped.
+
+    Runs hold down what an engine has to carry at once, letters what a run has to read before it moves. The letter that
+    every run begins with is one of all.
+    """
+
+    runs: int = 10_000  # that have not ended
+    letters: int = 10_000  # that a run has not consumed
+    all_letters: int = 100_000  # that runs have not consumed, all together
+    kept: int = 1_000  # letters beyond these, for what a person says
+
+
 class Store(Protocol):
     """Where runs are recorded. All methods block; the engine decides on which thread. See `testing/kits/store.py`.
 
@@ -170,7 +183,8 @@ class Store(Protocol):
         """Record a run in INIT with `Begun` in its inbox, in one transaction.
 
         Raises Conflict when a run with this id exists already, unless plan and params are the same (then it is
-        returned: creating is idempotent).
+        returned: creating is idempotent), Busy when as many runs are open as the store has room for. A run with a
+        parent is a part of work that was accepted: it is counted, and never refused.
         """
         ...
 
@@ -184,8 +198,12 @@ class Store(Protocol):
         """Many at once, each (id, name, plan, params, face, at, parent); with owner and lease they are claimed."""
         ...
 
-    def append(self, run: int, facts: Sequence[tuple[str, str]], at: float) -> int:
-        """Put (id, encoded fact) pairs into the inbox, synced; ids known already are left out. The last offset."""
+    def append(self, run: int, facts: Sequence[tuple[str, str]], at: float, *, urgent: bool = False) -> int:
+        """Put (id, encoded fact) pairs into the inbox, synced; ids known already are left out. The last offset.
+
+        All or none. Raises Busy when more would wait than the store has room for. `urgent` is what a person says:
+        there is room kept for it beyond a full queue of events.
+        """
         ...
 
     def inbox(self, run: int, after: int, most: int = 1000) -> Sequence[Letter]: ...

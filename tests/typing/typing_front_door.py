@@ -7,6 +7,7 @@ from typing import Any, assert_type
 
 import callboard
 from callboard import (
+    Busy,
     Permanent,
     Plan,
     ProductionManager,
@@ -62,6 +63,13 @@ def failing() -> None:
         assert_type(error.run, str)
     except RunFailed as error:
         assert_type(error.run, str)
+
+
+def refused() -> None:
+    try:
+        callboard.run(one)
+    except Busy as error:
+        assert_type(error.retry_after, float)
 
 
 def trying() -> None:

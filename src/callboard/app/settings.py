@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from callboard.engine.owner import LEASE
 from callboard.errors import UsageError
+from callboard.ports import Bounds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +36,7 @@ class Settings(NamedTuple):
     `base_url` is the user's own server, `openai_url` another address of OpenAI's; `keys` are values by name, `shown`
     what templates may read as `env`, `granted` what commands may ask for as `secrets`; `prices` is the path of a file
     of the user's own prices; `lease` is how long an owner that is elsewhere, or that is stopped, is believed, in
-    seconds.
+    seconds; `bounds` is how much may wait before more is refused.
     """
 
     project: str | None = None
@@ -50,6 +51,7 @@ class Settings(NamedTuple):
     granted: Mapping[str, str] = {}
     prices: str | None = None
     lease: float = LEASE
+    bounds: Bounds = Bounds()
 
     @property
     def secrets(self) -> Mapping[str, str]:
@@ -74,7 +76,21 @@ def from_environment(environ: Mapping[str, str], *, project: str | None = None, 
         prices=environ.get("CALLBOARD_PRICES") or None,
         debug=bool(environ.get("CALLBOARD_DEBUG")),
         lease=_seconds(environ, "CALLBOARD_LEASE") or LEASE,
+        bounds=Bounds(
+            runs=_count(environ, "CALLBOARD_MOST_RUNS", Bounds().runs),
+            letters=_count(environ, "CALLBOARD_MOST_RUN_LETTERS", Bounds().letters),
+            all_letters=_count(environ, "CALLBOARD_MOST_LETTERS", Bounds().all_letters),
+        ),
     )
+
+
+def _count(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name)
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and int(text[:9])):
+        raise UsageError(f"{name}={text!r} is no number from 1 up")
+    return int(text)
 
 
 def _seconds(environ: Mapping[str, str], name: str) -> float:

@@ -228,13 +228,15 @@ def open_house(
 ) -> House:
     """Open the project around `here` (or the one the settings name). Raises NotFound, StoreRefused, StoreDamaged."""
     if memory:
-        return House(settings, None, load("store.memory", "MemoryStore")(), inside=inside)
+        store = load("store.memory", "MemoryStore")(bounds=settings.bounds)
+        return House(settings, None, store, inside=inside)
     find = projects.find_or_make if make else projects.need
     project = find(settings.project, here)
-    return House(settings, project, _store(project, readonly and project.database.exists()), inside=inside)
+    store = _store(project, readonly and project.database.exists(), settings)
+    return House(settings, project, store, inside=inside)
 
 
-def _store(project: Project, readonly: bool) -> Any:
+def _store(project: Project, readonly: bool, settings: Settings) -> Any:
     """The project's store. One that an older version has left is brought up to date first, whoever comes to look."""
     made = load("store.sql.sqlite", "SQLiteStore")
     if readonly:
@@ -242,7 +244,7 @@ def _store(project: Project, readonly: bool) -> Any:
             return made(project.database, readonly=True)
         except StoreRefused:
             made(project.database).close()  # refused again, in the same words, where nothing can be done about it
-    return made(project.database, readonly=readonly)
+    return made(project.database, readonly=readonly, bounds=settings.bounds)
 
 
 def _connect(endpoint: Any, clock: Any) -> Any:

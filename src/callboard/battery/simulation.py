@@ -111,8 +111,8 @@ class Reach:
     def renew(self, runs: Sequence[tuple[int, int]], lease: Deadline) -> Sequence[int]:
         return self._write(self._renew, runs, lease)
 
-    def append(self, run: int, facts: Sequence[tuple[str, str]], at: float) -> int:
-        return self._write(self._store.append, run, facts, at)
+    def append(self, run: int, facts: Sequence[tuple[str, str]], at: float, *, urgent: bool = False) -> int:
+        return self._write(self._store.append, run, facts, at, urgent=urgent)
 
     def publish(self, events: Sequence[tuple[str, str, Json, str, Json]], at: float) -> Sequence[int]:
         return self._write(self._store.publish, events, at)

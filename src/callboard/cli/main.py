@@ -117,7 +117,7 @@ def _told(error: Exception, as_json: bool) -> int:
     message = _words(error)
     if as_json:
         told: dict[str, Any] = {"error": type(error).__name__, "message": message, "exit_code": code}
-        for field in ("file", "line", "column", "fix", "run"):
+        for field in ("file", "line", "column", "fix", "run", "retry_after"):
             if getattr(error, field, None) is not None:
                 told[field] = getattr(error, field)
         if isinstance(error, InvalidFile):

@@ -55,11 +55,12 @@ def apply(
     """Give `facts` to a run. `id` makes the command idempotent: given twice it acts once. Blocks.
 
     `owner` is who owns the run meanwhile (this process), `alive` says whether another owner of this host lives.
-    Raises Refused when a fact was judged here and cannot be carried out, NotFound, StoreError.
+    Raises Refused when a fact was judged here and cannot be carried out, NotFound, StoreError; Busy when a thousand
+    commands wait.
     """
     name = id or uuid4().hex
     letters = [(f"{name}.{place}", encode(fact)) for place, fact in enumerate(facts)]
-    store.append(run, letters, clock.now().wall)
+    store.append(run, letters, clock.now().wall, urgent=True)  # a queue that is full of events has room for it
     try:
         applied = _judge_here(store, clock, run, {letter for letter, _ in letters}, owner or new_owner(), alive)
     except FenceLost:

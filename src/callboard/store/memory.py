@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain as flatten
 from typing import Any, TypeAlias
@@ -17,8 +18,9 @@ from callboard.core.facts import Begun
 from callboard.core.facts import encode as encode_fact
 from callboard.core.plan import digest
 from callboard.errors import Conflict, FenceLost, NotFound, UsageError
-from callboard.ports import Call, Json, Letter, Owner, Record, Recorded, RunRow, RunRows, Write
+from callboard.ports import Bounds, Call, Json, Letter, Owner, Record, Recorded, RunRow, RunRows, Write
 from callboard.store import chain, strict
+from callboard.store.bounds import USUAL, too_many_letters, too_many_runs
 from callboard.store.content import MemoryContent
 from callboard.store.packing import pack, unpack
 from callboard.text.names import identifier, title
@@ -33,7 +35,7 @@ class _Run:
 
     __slots__ = (
         "branches", "consumed", "documents", "executions", "inbox", "items", "journal", "known", "logs", "outcomes",
-        "row",
+        "row", "unread",
     )  # fmt: skip
 
     def __init__(self, row: RunRow) -> None:
@@ -46,7 +48,7 @@ class _Run:
         self.journal: list[tuple[int, float, bytes, bytes]] = []
         self.inbox: list[Letter] = []
         self.known: set[str] = set()
-        self.consumed = 0
+        self.consumed = self.unread = 0
         self.logs: list[Row] = []
 
 
@@ -85,8 +87,10 @@ class MemoryStore(MemoryRecords):
     """The ports `Store` and `Records` in dicts. `saves` are the registered writes by name: functions of their
     parameters; one that raises is the end of its batch, of which nothing is recorded then."""
 
-    def __init__(self, *, saves: Mapping[str, Saved] | None = None) -> None:
+    def __init__(self, *, saves: Mapping[str, Saved] | None = None, bounds: Bounds = USUAL) -> None:
         super().__init__()
+        self.bounds = bounds
+        self._open = self._unread = 0  # runs that have not ended, letters not consumed
         self.content = MemoryContent()
         self._saves = dict(saves or {})
         self._runs: dict[int, _Run] = {}
@@ -160,6 +164,9 @@ class MemoryStore(MemoryRecords):
         with self._lock:
             for run in runs:
                 self._check_new(run)
+            brought = len({run[0] for run in runs if run[6] is None and run[0] not in self._numbers})
+            if brought and self._open + brought > self.bounds.runs:
+                raise too_many_runs(self.bounds.runs, brought)
             rows = [self._create(*run) for run in runs]
             if owner is None or lease is None:
                 return rows
@@ -168,9 +175,16 @@ class MemoryStore(MemoryRecords):
                     self._change(row.number, fence=row.fence + 1, owner=owner, lease=lease)
             return [self._runs[row.number].row for row in rows]
 
-    def append(self, run: int, facts: Sequence[tuple[str, str]], at: float) -> int:
+    def append(self, run: int, facts: Sequence[tuple[str, str]], at: float, *, urgent: bool = False) -> int:
         with self._lock:
-            return self._post(self._of(run), facts, at)
+            one = self._of(run)
+            brought = len({id for id, _ in facts if id not in one.known})
+            kept = self.bounds.kept if urgent else 0
+            if brought and one.unread + brought > self.bounds.letters + kept:
+                raise too_many_letters(self.bounds.letters, run, urgent=urgent)
+            if brought and self._unread + brought > self.bounds.all_letters + kept:
+                raise too_many_letters(self.bounds.all_letters, None, urgent=urgent)
+            return self._post(one, facts, at)
 
     def publish(self, events: Sequence[tuple[str, str, Json, str, Json]], at: float) -> Sequence[int]:
         texts = [
@@ -348,6 +362,7 @@ class MemoryStore(MemoryRecords):
     def _record(self, one: _Run, write: Write, blob: bytes) -> None:
         changed: dict[str, Any] = {"updated": write.at}
         if write.status is not None:
+            self._open += (write.status < 5) - (one.row.status < 5)
             changed |= {"status": int(write.status), "ended": write.at if write.status >= 5 else None}
         if write.state is not None:
             changed["state"] = write.state
@@ -366,8 +381,10 @@ class MemoryStore(MemoryRecords):
             self._note(one, document)
         for call in write.ledger:
             self._settle(call)
-        if write.inbox is not None:
-            one.consumed = max(one.consumed, write.inbox)
+        if write.inbox is not None and write.inbox > one.consumed:
+            read = _place(one, write.inbox) - _place(one, one.consumed)
+            one.unread, self._unread = one.unread - read, self._unread - read
+            one.consumed = write.inbox
         one.logs += [(*row[:4], strict.plain(row[4])) for row in write.logs]
 
     def _note(self, one: _Run, row: Row) -> None:
@@ -408,6 +425,7 @@ class MemoryStore(MemoryRecords):
         hash, number = digest(plan), len(self._runs) + 1
         row = RunRow(number, id, name, hash, 0, "{}", params, face, 0, None, None, at, at, None, parent)
         self._plans[hash], self._numbers[id], self._runs[number] = plan, number, _Run(row)
+        self._open += 1
         self._post(self._runs[number], [("begun", encode_fact(Begun()))], at)
         return row
 
@@ -416,6 +434,7 @@ class MemoryStore(MemoryRecords):
             if id not in one.known:
                 one.known.add(id)
                 self._letters += 1
+                one.unread, self._unread = one.unread + 1, self._unread + 1
                 one.inbox.append(Letter(self._letters, one.row.number, fact, id, at))
         self._version += 1
         return one.inbox[-1].offset
@@ -426,6 +445,11 @@ def _holds(row: RunRow, owner: Owner, now: Now, alive: Callable[[Owner], bool | 
     assert row.owner is not None
     lives = alive(row.owner) if row.owner.host == owner.host else None
     return row.lease is not None and holds(row.lease, now) if lives is None else lives
+
+
+def _place(one: _Run, offset: int) -> int:
+    """How many letters there are up to an offset."""
+    return bisect_right(one.inbox, offset, key=lambda letter: letter.offset)
 
 
 def _states(write: Write) -> Iterator[str]:

@@ -288,6 +288,7 @@ class Database:
             if not new and not schema.version(writer):
                 files.sync_way(self.path)
             schema.upgrade(writer, schema.MIGRATIONS, time.time(), self._backup_before_upgrade)
+            writer.execute(q.RECOUNT)  # a queue whose count a damage made full would never be empty again
             self._grow()
             self._witness.note(writer)
 

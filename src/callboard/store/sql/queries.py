@@ -191,6 +191,10 @@ RELEASE = """UPDATE standing SET owner = NULL, lease = NULL, lease_elapsed = NUL
     WHERE number = ? AND fence = ?"""
 RENEW = """UPDATE standing SET lease = ?2, lease_elapsed = ?3, lease_length = ?4 FROM json_each(?1) AS f
     WHERE number = CAST(f.key AS INTEGER) AND fence = f.value AND owner IS NOT NULL RETURNING number"""
+RECOUNT = """UPDATE queue SET runs = counted.runs, letters = counted.letters FROM (
+      SELECT (SELECT count(*) FROM standing WHERE status < 5) AS runs,
+        (SELECT coalesce(sum(letters), 0) FROM standing WHERE posted > consumed) AS letters) AS counted
+    WHERE (queue.runs, queue.letters) <> (counted.runs, counted.letters)"""
 ADD_EVENTS = """INSERT INTO event (key, namespace, value, sender, context, at)
     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, ?2 FROM json_each(?1)"""
 LAST_EVENT = 'SELECT coalesce(max("offset"), 0) FROM event'
@@ -216,6 +220,11 @@ HELD_FENCES = """SELECT number FROM standing JOIN json_each(?) AS f ON number = 
     WHERE fence = f.value AND owner IS NOT NULL"""
 HEAD = "SELECT id, hash FROM journal WHERE id >= ?1 << 32 AND id < (?1 + 1) << 32 ORDER BY id DESC LIMIT 1"
 INBOX = 'SELECT "offset", run, fact, id, at FROM inbox WHERE run = ? AND "offset" > ? ORDER BY "offset" LIMIT ?'
+OPEN = "SELECT runs FROM queue"
+UNREAD = "SELECT queue.letters, standing.letters FROM standing JOIN queue WHERE number = ?"
+IS_RUN = "SELECT 1 FROM run WHERE id = ?"
+KNOWN_LETTERS = """SELECT count(*) FROM json_each(?2) AS f
+    WHERE EXISTS (SELECT 1 FROM inbox WHERE run = ?1 AND id = f.value)"""
 CONSUMED_OF = "SELECT consumed FROM standing WHERE number = ?"
 WAITING = "SELECT number, posted FROM standing WHERE posted > consumed ORDER BY number"
 EXECUTIONS_PAGE = """SELECT id, status, attempt, began, at, reason, state FROM execution

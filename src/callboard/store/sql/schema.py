@@ -199,10 +199,44 @@ ALTER TABLE standing ADD COLUMN lease_elapsed REAL;
 ALTER TABLE standing ADD COLUMN lease_length REAL;
 """
 
+# What waits, counted as it comes and goes, so that a refusal reads one row and never counts: `runs` that have not
+# ended, `letters` that no run has consumed, and of each run its own. An inbox that is read to its end has none,
+# whatever was counted before.
+_QUEUE = """
+CREATE TABLE queue (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  runs INTEGER NOT NULL,
+  letters INTEGER NOT NULL
+) STRICT;
+ALTER TABLE standing ADD COLUMN letters INTEGER NOT NULL DEFAULT 0;
+UPDATE standing SET letters = (SELECT count(*) FROM inbox WHERE run = standing.number AND "offset" > consumed)
+  WHERE posted > consumed;
+INSERT INTO queue
+  SELECT 1, (SELECT count(*) FROM standing WHERE status < 5), (SELECT coalesce(sum(letters), 0) FROM standing);
+
+CREATE TRIGGER queue_begun AFTER INSERT ON standing WHEN NEW.status < 5 BEGIN
+  UPDATE queue SET runs = runs + 1;
+END;
+CREATE TRIGGER queue_ended AFTER UPDATE OF status ON standing WHEN (OLD.status < 5) <> (NEW.status < 5) BEGIN
+  UPDATE queue SET runs = runs + iif(NEW.status < 5, 1, -1);
+END;
+CREATE TRIGGER queue_posted AFTER INSERT ON inbox BEGIN
+  UPDATE standing SET letters = letters + 1 WHERE number = NEW.run;
+  UPDATE queue SET letters = letters + 1;
+END;
+CREATE TRIGGER queue_read AFTER UPDATE OF consumed ON standing WHEN NEW.consumed > OLD.consumed BEGIN
+  UPDATE queue SET letters = letters - iif(NEW.consumed >= NEW.posted, NEW.letters,
+    (SELECT count(*) FROM inbox WHERE run = NEW.number AND "offset" > OLD.consumed AND "offset" <= NEW.consumed));
+  UPDATE standing SET letters = iif(NEW.consumed >= NEW.posted, 0, letters -
+    (SELECT count(*) FROM inbox WHERE run = NEW.number AND "offset" > OLD.consumed AND "offset" <= NEW.consumed))
+    WHERE number = NEW.number;
+END;
+"""
+
 _VERSIONS = "CREATE TABLE schema_version (number INTEGER PRIMARY KEY, at REAL NOT NULL) STRICT"
 _OBJECTS = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _SEALS, _LEASES)
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SEALS, _LEASES, _QUEUE)
 
 
 def strange(connection: apsw.Connection) -> list[str]:

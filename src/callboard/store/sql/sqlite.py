@@ -19,12 +19,14 @@ from callboard.core.facts import encode as encode_fact
 from callboard.core.plan import digest
 from callboard.crash import point
 from callboard.errors import Conflict, FenceLost, NotFound, StoreError, UsageError
-from callboard.ports import Json, Owner, RunRow, Write
+from callboard.ports import Bounds, Json, Owner, RunRow, Write
 from callboard.store import chain, seals, strict
+from callboard.store.bounds import USUAL
 from callboard.store.content import Content
 from callboard.store.packing import unpack
 from callboard.store.sql import batch as batches
 from callboard.store.sql import queries as q
+from callboard.store.sql import room
 from callboard.store.sql.database import roll_back
 from callboard.store.sql.reading import lease_of, run_row
 from callboard.store.sql.records import RecordTable
@@ -47,8 +49,10 @@ class SQLiteStore(Sound, RecordTable):
     """The ports `Store` and `Records` on a file, shared by any number of processes of one machine.
 
     `path` is the database; bytes lie in `content/` beside it, backups in `backups/`, the lock in `run/`. `saves`
-    are the registered writes by name: SQL with named parameters. Raises StoreRefused (a network file system, an
-    unsafe SQLite, a newer schema, no database of ours), StoreDamaged, StoreError; ForkedProcess in a forked child.
+    are the registered writes by name: SQL with named parameters; `bounds` is how much may wait.
+
+    Raises StoreRefused (a network file system, an unsafe SQLite, a newer schema, no database of ours), StoreDamaged,
+    StoreError; ForkedProcess in a forked child.
     """
 
     def __init__(
@@ -58,8 +62,10 @@ class SQLiteStore(Sound, RecordTable):
         readonly: bool = False,
         saves: Mapping[str, str] | None = None,
         vfs: str | None = None,
+        bounds: Bounds = USUAL,
     ) -> None:
         super().__init__(Path(path), readonly=readonly, vfs=vfs)
+        self.bounds = bounds
         self.known_sound = set()
         self.content = Content(self.path.parent / "content")
         self._saves = dict(saves or {})
@@ -134,7 +140,10 @@ class SQLiteStore(Sound, RecordTable):
 
         With an `owner`, runs that nobody owns are claimed for it at once: those rows have it as their owner.
         """
+        lonely = [run[0] for run in runs if run[6] is None]
+        room.for_runs(self.row, self.bounds, lonely)
         with self.transaction() as writer:
+            room.for_runs(_asking(writer), self.bounds, lonely)
             rows = [_create_run(writer, *run) for run in runs]
             point("run.create")
             self.known_sound.update(row.number for row in rows if row.status == 0)
@@ -146,8 +155,11 @@ class SQLiteStore(Sound, RecordTable):
                     writer.execute(q.CLAIM, (row.number, row.fence, text, None, *_columns(lease)))
             return [run_row(writer.execute(q.RUN, (row.number,)).fetchall()[0]) for row in rows]
 
-    def append(self, run: int, facts: Sequence[tuple[str, str]], at: float) -> int:
+    def append(self, run: int, facts: Sequence[tuple[str, str]], at: float, *, urgent: bool = False) -> int:
+        ids = [id for id, _ in facts]
+        room.for_letters(self.row, self.bounds, run, ids, urgent=urgent)
         with self.transaction() as writer:
+            room.for_letters(_asking(writer), self.bounds, run, ids, urgent=urgent)
             last = _post(writer, run, facts, at)
             point("inbox.append")
             return last
@@ -285,6 +297,16 @@ def _post(writer: apsw.Connection, run: int, facts: Sequence[tuple[str, str]], a
     if not writer.changes():
         raise NotFound(f"no run {run}")
     return last
+
+
+def _asking(writer: apsw.Connection) -> room.Ask:
+    """Questions on the connection that writes: what it answers stays true until the end of the transaction."""
+
+    def ask(query: str, bindings: Sequence[Any]) -> tuple[Any, ...] | None:
+        found: tuple[Any, ...] | None = writer.execute(query, bindings).fetchone()
+        return found
+
+    return ask
 
 
 def _one(cursor: apsw.Cursor) -> int:
