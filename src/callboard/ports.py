@@ -427,6 +427,14 @@ class Attempt(NamedTuple):
     dir: str = "."  # directory that relative paths of the run's file are resolved against
 
 
+#: Events and saves of one attempt, and bytes of their values: they gather in memory until its outcome is recorded.
+MOST_GATHERED, MOST_GATHERED_BYTES = 10_000, 8 << 20
+TOO_MUCH_GATHERED = (
+    f"one attempt may publish and save {MOST_GATHERED:,} times, and {MOST_GATHERED_BYTES >> 20} MiB. Fix: write what "
+    "is large to a document, and divide the work into items"
+)
+
+
 class Log(Protocol):
     def __call__(self, text: str, level: str = "info") -> None: ...
 
@@ -462,11 +470,11 @@ class Context(Protocol):
     log: Log
 
     def publish(self, key: str, value: Json = None) -> None:
-        """An event, recorded no later than the outcome."""
+        """An event, recorded no later than the outcome. Raises Permanent beyond `MOST_GATHERED`."""
         ...
 
     def save(self, write: str, params: Mapping[str, Json]) -> None:
-        """A registered write, committed with the outcome."""
+        """A registered write, committed with the outcome. Raises Permanent beyond `MOST_GATHERED`."""
         ...
 
     def progress(self, done: float, of: float | None = None, note: str = "") -> None: ...

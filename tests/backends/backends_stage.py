@@ -171,9 +171,17 @@ async def asks(ctx):
     answer = await ctx.model.complete(Request("m", (Message("user", "a b"),), options={"x": 1}))
     return [answer.text, answer.usage.input_tokens, answer.cost]
 
+def publishes(times, size, ctx):
+    for n in range(times): ctx.publish("seen", "x" * size)
+
+async def asks_many(times, ctx):
+    request = Request("m", (Message("user", "a b"),))
+    answers = await asyncio.gather(*(ctx.model.complete(request) for _ in range(times)))
+    return len(answers)
+
 def reads_nothing(ctx): return ctx.documents.read("gone").decode()
 
-for plain in (ports, asks, reads_nothing):
+for plain in (ports, asks, publishes, asks_many, reads_nothing):
     register(plain.__name__, plain)
 '''
 

@@ -141,10 +141,15 @@ def _plain(stage: Stage, work: Any) -> Any:
         "from callboard.executors.registry import REGISTRY, _function\n"
         "import importlib\n"
         "mine = importlib.import_module('function.mine')\n"
-        "for f in (mine.ports, mine.asks, mine.reads_nothing):\n"
+        "for f in (mine.ports, mine.asks, mine.publishes, mine.asks_many, mine.reads_nothing):\n"
         "    REGISTRY._functions[f.__name__] = _function(f.__name__, f, 'plain')\n"
     )
     return work._replace(upstream={"draft": {"value": "text"}})
+
+
+def _called(stage: Stage, function: str, **args: Any) -> Any:
+    work = _plain(stage, stage.work(function))
+    return work._replace(upstream={}, inputs={"function": function, "args": args})
 
 
 async def test_what_is_printed_is_logged_for_the_call_that_printed(stage: Stage) -> None:
@@ -157,6 +162,56 @@ async def test_a_flood_of_lines_is_thinned_out(stage: Stage) -> None:
     await stage.children().carry_out(stage.work("floods"))
     assert 10 < len(stage.lines) < 5_000
     assert stage.lines[-1] == ("print", "99999")
+
+
+@pytest.mark.parametrize(("times", "size", "kept"), [(10_001, 1, 10_000), (9, 1 << 20, 7)])
+async def test_what_one_attempt_may_publish_has_an_end(stage: Stage, times: int, size: int, kept: int) -> None:
+    """The engine keeps it until the outcome is recorded. The child lives on: it was told before it was sent."""
+    children = stage.children()
+    with pytest.raises(Permanent, match="publish and save 10,000 times, and 8 MiB"):
+        await children.carry_out(_called(stage, "publishes", times=times, size=size))
+    assert len(stage.told) == kept
+    first = children._children[0]
+    assert value(await children.carry_out(stage.work("upper"))) == "HELLO"
+    assert children._children == [first]
+
+
+async def test_a_child_that_asks_faster_than_it_is_answered_has_to_wait(stage: Stage) -> None:
+    asked, gate = 0, asyncio.Event()
+    answer = stage.model.complete
+
+    async def later(*args: Any, **more: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        await gate.wait()
+        return await answer(*args, **more)
+
+    stage.model.complete = later  # type: ignore[method-assign]
+    children = stage.children()
+    times = 20_000
+    call = asyncio.ensure_future(children.carry_out(_called(stage, "asks_many", times=times)))
+    await until(lambda: asked >= 1_000 and (children._children[0].ears._paused or asked == times))
+    assert asked < times / 2, "what one read of the pipe has brought, and no more"
+    gate.set()
+    assert value(await call) == times == asked
+
+
+async def test_a_call_that_asks_too_much_can_be_cancelled(stage: Stage) -> None:
+    asked = 0
+
+    async def never(*args: Any, **more: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        await asyncio.Event().wait()
+
+    stage.model.complete = never  # type: ignore[method-assign]
+    children = stage.children(grace=300.0)
+    call = asyncio.ensure_future(children.carry_out(_called(stage, "asks_many", times=20_000)))
+    await until(lambda: asked >= 1_000)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert value(await children.carry_out(stage.work("upper"))) == "HELLO"
 
 
 async def test_lists_and_refusals_do_not_need_a_child(stage: Stage) -> None:

@@ -181,6 +181,22 @@ async def test_what_is_not_json_is_refused_where_it_is_published(desk: Desk) -> 
         await put_out(desk, Does(lambda ctx: ctx.publish("seen", {1})))
 
 
+async def test_what_one_attempt_may_gather_has_an_end(desk: Desk) -> None:
+    def many(ctx: Any) -> None:
+        for n in range(5_000):
+            ctx.publish("seen", n)
+            ctx.save("note", {"n": n})
+        ctx.publish("seen", "one too many")
+
+    def large(ctx: Any) -> None:
+        for _ in range(9):
+            ctx.publish("seen", "x" * (1 << 20))
+
+    for does in (many, large):
+        with pytest.raises(Permanent, match="publish and save 10,000 times"):
+            await put_out(desk, Does(does))
+
+
 async def test_errors_become_step_errors_and_a_loss_stays_a_loss(desk: Desk) -> None:
     class Lost(Exception):
         worker_lost = True

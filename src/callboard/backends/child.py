@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _PATIENCE = 2.0  # seconds beyond the grace period after which a supervisor is taken for lost
 _DIED = "the child process died"
 _TAIL = 4_096  # bytes of what a child wrote last, kept as evidence
+_MOST_ASKS = 1_000  # questions of a child that wait for their answer; beyond them its pipe is left to fill
 _LONGEST_LINE = 4_096  # bytes of a line of its output that are passed on
 _BOOT = (
     "import sys, importlib.util as u\n"
@@ -94,7 +95,8 @@ class Child:
         self.condemned = ""  # why it is given no more calls
         self.is_believed = True  # until it talks nonsense
         self.functions: list[str] | None = None  # names, once it has told them
-        self._last = 0
+        self._last = self._asked = 0
+        self.ears: asyncio.ReadTransport | None = None  # the pipe that it speaks into
         self._greeted: float | None = None  # when it was ready
         self._waiting: list[bytes] = []
         self._is_flushing = False
@@ -119,8 +121,10 @@ class Child:
         return flight
 
     def stop(self, flight: Flight) -> None:
-        """Ask a call to stop."""
+        """Ask a call to stop. It waits for no answer any more."""
         flight.is_stopping = True
+        for ask in flight.asks:
+            ask.cancel()
         self._send(wire.pack("cancel", flight.id))
 
     def condemn(self, why: str) -> None:
@@ -323,9 +327,21 @@ class Child:
     def _on_ask(self, id: int, ask: int, what: str, *arguments: Json) -> None:
         flight = self.flights[id]
         answer = asks.ANSWERS[what]
+        if flight.is_stopping:
+            self._send(wire.pack("answer", int(ask), False, wire.error_out(Permanent("it was asked to stop"))))
+            return
         task = self._loop.create_task(self._answer(flight, int(ask), answer, arguments))
         flight.asks.add(task)
         task.add_done_callback(flight.asks.discard)
+        self._asked += 1
+        task.add_done_callback(self._answered)
+        if self._asked == _MOST_ASKS and self.ears is not None:
+            self.ears.pause_reading()
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self._asked -= 1
+        if self._asked == _MOST_ASKS - 1 and self.ears is not None and not self.ears.is_closing():
+            self.ears.resume_reading()
 
     async def _answer(self, flight: Flight, ask: int, answer: asks.Answering, arguments: tuple[Json, ...]) -> None:
         try:
@@ -368,6 +384,10 @@ class _Wire(asyncio.Protocol):
 
     def __init__(self, child: Child) -> None:
         self._child, self._lines = child, wire.Lines()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.ReadTransport)
+        self._child.ears = transport
 
     def data_received(self, data: bytes) -> None:
         try:

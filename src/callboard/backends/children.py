@@ -61,7 +61,7 @@ class Children:
         self._handler = wrap(self.perform)
         self._children: list[Child] = []
         self._ending: set[Child] = set()
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[asyncio.Future[None]] = deque()  # attempts that the machine has let start, each a row
         self._suspects: dict[Name, None] = {}
         self._alone, self._cells = asyncio.Semaphore(count), set[Child]()
         self._is_closed = False

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from callboard.backends import wire
 from callboard.backends.asks import FarCache, FarDocuments, FarModel
 from callboard.errors import Permanent
+from callboard.ports import MOST_GATHERED, MOST_GATHERED_BYTES, TOO_MUCH_GATHERED
 from callboard.text import strict
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ class ChildContext:
     """`ports.Context` in a child: every member speaks lines."""
 
     __slots__ = (
-        "_lines", "_out", "_progressed", "attempt", "cache", "documents", "id", "key", "limits", "log", "model",
-        "secrets",
+        "_gathered", "_lines", "_out", "_progressed", "attempt", "cache", "documents", "id", "key", "limits", "log",
+        "model", "secrets",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +73,7 @@ class ChildContext:
         self._lines = _Log(id, mouth.out, mouth.later)
         self.log: Log = self._lines
         self._progressed = 0.0
+        self._gathered = 0, 0  # events and saves so far, and their bytes
 
     def flush(self) -> None:
         """The call has ended: send the log lines that wait."""
@@ -82,15 +84,23 @@ class ChildContext:
         self._lines.print(text)
 
     def publish(self, key: str, value: Json = None) -> None:
-        """Raises NotJson."""
+        """Raises NotJson, Permanent when there are too many."""
         strict.check([key, value])
-        self._out.send(wire.pack("publish", self.id, key, value))
+        self._gather(wire.pack("publish", self.id, key, value))
 
     def save(self, write: str, params: Mapping[str, Json]) -> None:
-        """Raises NotJson."""
+        """Raises NotJson, Permanent when there are too many."""
         params = dict(params)
         strict.check([write, params])
-        self._out.send(wire.pack("save", self.id, write, params))
+        self._gather(wire.pack("save", self.id, write, params))
+
+    def _gather(self, line: bytes) -> None:
+        """The engine keeps these until the outcome, and ends a child that brings it more: so it is told here."""
+        count, size = self._gathered[0] + 1, self._gathered[1] + len(line)
+        if count > MOST_GATHERED or size > MOST_GATHERED_BYTES:
+            raise Permanent(TOO_MUCH_GATHERED)
+        self._gathered = count, size
+        self._out.send(line)
 
     def progress(self, done: float, of: float | None = None, note: str = "") -> None:
         now = time.monotonic()
@@ -151,7 +161,11 @@ class _Log:
 
 
 class Out:
-    """The wire out. Whoever finds it free writes what all have ready."""
+    """The wire out. Whoever finds it free writes what all have ready.
+
+    A full pipe holds up who writes. What others have ready meanwhile is bounded for each call: its log lines, its signs
+    of progress, its events and saves, and a question for each answer it waits for.
+    """
 
     def __init__(self, file: int) -> None:
         self._file = file

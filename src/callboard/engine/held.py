@@ -63,6 +63,9 @@ class Held:
         self.dir = str(self.params.get("dir") or ".")
         self.settings: Any = {}
         self.run: Run | None = None
+        # What gathers here is bounded by what it comes from: of each task at work one answer, of each deadline one
+        # wake, of people those who wait for their answer; letters by the store's bound of what a run has not consumed;
+        # ledger rows by calls that were made and paid. Log lines beyond a thousand are dropped.
         self.facts: list[Fact] = []  # from works, timers and people, in the order they came
         self.mail: list[tuple[int, Fact | None]] = []  # letters read and not yet consumed; None: no fact could be read
         self.size = 0  # bytes of outcomes among them

@@ -9,7 +9,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from callboard.errors import Permanent
 from callboard.executors.values import encode
+from callboard.ports import MOST_GATHERED, MOST_GATHERED_BYTES, TOO_MUCH_GATHERED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,13 +46,13 @@ class AttemptContext:
         self._progress = progress
 
     def publish(self, key: str, value: Json = None) -> None:
-        """An event, recorded no later than the outcome. Raises NotJson."""
-        encode(value, self.attempt.task)
+        """An event, recorded no later than the outcome. Raises NotJson, Permanent when there are too many."""
+        self.gathered.weigh(encode(value, self.attempt.task))
         self.gathered.events.append((key, value))
 
     def save(self, write: str, params: Mapping[str, Json]) -> None:
-        """A registered write, committed with the outcome. Raises NotJson."""
-        encode(dict(params), self.attempt.task)
+        """A registered write, committed with the outcome. Raises NotJson, Permanent when there are too many."""
+        self.gathered.weigh(encode(dict(params), self.attempt.task))
         self.gathered.saves.append((write, dict(params)))
 
     def progress(self, done: float, of: float | None = None, note: str = "") -> None:
@@ -61,11 +63,18 @@ class AttemptContext:
 class Gathered:
     """What an attempt has published and saved so far, in order."""
 
-    __slots__ = ("events", "saves")
+    __slots__ = ("_bytes", "events", "saves")
 
     def __init__(self) -> None:
+        self._bytes = 0
         self.events: list[tuple[str, Json]] = []
         self.saves: list[tuple[str, Mapping[str, Json]]] = []
+
+    def weigh(self, text: str) -> None:
+        """One more will be gathered. Raises Permanent when there is no room for it."""
+        self._bytes += len(text)
+        if len(self.events) + len(self.saves) >= MOST_GATHERED or self._bytes > MOST_GATHERED_BYTES:
+            raise Permanent(TOO_MUCH_GATHERED)
 
 
 class Contexts:
