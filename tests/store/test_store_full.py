@@ -6,14 +6,14 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import apsw
 import pytest
 
 from callboard.errors import Busy
 from callboard.store.memory import MemoryStore
-from callboard.store.sql import queries, schema
+from callboard.store.sql import queries, room, schema
 from callboard.store.sql.sqlite import SQLiteStore
 from callboard.testing.kits import store_full
 from callboard.testing.kits.bench import FACT, Bench
@@ -149,3 +149,37 @@ def test_several_processes_keep_the_bound_to_the_last_run_and_letter(tmp_path: P
         letters = {f"letter {letter.id}" for letter in store.inbox(1, 0) if letter.id != "begun"}
         assert letters == {line for line in accepted if line.startswith("letter")}
         assert len(store.open_runs()) == 25 and len(letters) == 39
+
+
+def test_who_has_waited_for_the_lock_is_counted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them saw room for one more."""
+    store = SQLiteStore(tmp_path / "callboard.db", bounds=LOW)
+    bench, looked, accepted = Bench(lambda: store), threading.Semaphore(0), list[str]()
+    for name in ("a", "b"):
+        bench.run(name)
+    count = room.for_runs
+
+    def for_runs(*arguments: Any) -> None:
+        try:
+            count(*arguments)
+        finally:
+            looked.release()
+
+    def come(name: str) -> None:
+        try:
+            bench.run(name)
+        except Busy:
+            return
+        accepted.append(name)
+
+    monkeypatch.setattr(room, "for_runs", for_runs)
+    crowd = [threading.Thread(target=come, args=(f"c{n}",)) for n in range(4)]
+    with closing(store):
+        with store.lock:
+            for thread in crowd:
+                thread.start()
+            for _ in crowd:
+                assert looked.acquire(timeout=20)
+        for thread in crowd:
+            thread.join(20)
+        assert len(accepted) == 1 and len(store.open_runs()) == LOW.runs

@@ -45,6 +45,11 @@ PROOFS: tuple[Proof, ...] = (
         "hung", "steps that hang in every way: a time limit ends all of them", "hung:prove_hung", "steps",
         gate=16, nightly=160, promise=(8,),
     ),
+    # T13
+    Proof(
+        "queue", "a full project: ten times as many runs are begun as it has room for", "queue:prove_queue",
+        "runs that there is room for", gate=40, nightly=1_000, promise=(10,),
+    ),
     # T20
     Proof(
         "simulation", "engines in a world where everything goes wrong", "simulation:prove_simulation", "seeds",
