@@ -1,4 +1,4 @@
-"""Full queues (T13): the proof at gate size, and the proof itself, shown a store that refuses nobody or counts early."""
+"""Full queues (T13): the proof at gate size, and the proof itself, shown stores that refuse nobody or too late."""
 
 from __future__ import annotations
 
