@@ -27,6 +27,9 @@ POINTS = {
     # a project, its database and its schema
     "project.make": "a directory of `.callboard` will be made",
     "project.made": "`.callboard` has all its directories",
+    "reserve.make": "the file that keeps room for a full disk will be made",
+    "reserve.made": "it is there, whole",
+    "reserve.give_up": "it will be removed, because the disk is full",
     "lock.open": "the writers' lock files will be made",
     "file.create": "an empty file for a database will be made",
     "file.created": "it is there, its name not yet durable",

@@ -26,6 +26,7 @@
     ├── RunWaiting                  … waits for a person or an event               exit 4
     ├── StoreError                  the store cannot be read or written
     │   ├── FenceLost               another engine owns the run now
+    │   ├── NoRoom                  a full or read-only disk, no descriptors       exit 9
     │   ├── StoreDamaged            the state file is damaged
     │   └── StoreRefused            a network file system, an unsafe SQLite, a newer schema
     └── ForkedProcess               a forked child must not use its parent's connections
@@ -243,6 +244,19 @@ class FenceLost(StoreError):
     def __init__(self, runs: tuple[int, ...]) -> None:
         super().__init__(f"another engine owns run {', '.join(map(str, runs))}")
         self.runs = runs
+
+
+class NoRoom(StoreError):
+    """Nothing can be written for now: the disk is full or read-only, or no descriptors are left.
+
+    `lacks` says in words what is missing. Nothing was half made; it may be tried again when that is mended.
+    """
+
+    exit_code = 9
+
+    def __init__(self, message: str, lacks: str) -> None:
+        super().__init__(message)
+        self.lacks = lacks
 
 
 class StoreDamaged(StoreError):

@@ -147,6 +147,22 @@ class Placed(NamedTuple):
     theirs: str = ""  # hash of the person's version, its bytes kept; empty for what is no file
 
 
+class Reserve(Protocol):
+    """Room on the disk that is kept for the moment when there is none. What is missing is told in words, or empty."""
+
+    def make(self) -> str:
+        """Have it stand whole, with some room beside it; what is missing for that."""
+        ...
+
+    def give_up(self) -> bool:
+        """Give its room back; whether there was any."""
+        ...
+
+    def lacking(self, size: int = ...) -> str:
+        """What is missing to write so many bytes, or anything at all."""
+        ...
+
+
 class Letter(NamedTuple):
     """A fact in a run's inbox."""
 
@@ -329,6 +345,13 @@ class Store(Protocol):
 
     def put(self, data: bytes) -> str:
         """Keep bytes by content, synced; their SHA-256, hex."""
+        ...
+
+    def keep(self, data: bytes) -> str:
+        """As `put`, for who must not fail because a disk is full.
+
+        The bytes are kept no later than by the next `commit`, which fails as long as they cannot be.
+        """
         ...
 
     def get(self, hash: str) -> bytes:

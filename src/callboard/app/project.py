@@ -28,6 +28,11 @@ class Project(NamedTuple):
         return self.home / "callboard.db"
 
     @property
+    def reserve(self) -> Path:
+        """The file that keeps room for a full disk."""
+        return self.home / "run" / "reserve"
+
+    @property
     def bells(self) -> Path:
         """Where the doorbells of this project's engines hang."""
         return self.home / "run"
@@ -44,6 +49,11 @@ def find(named: str | None, here: Path) -> Project | None:
         if (root / FOLDER).is_dir():
             return Project(root, root / FOLDER)
     return None
+
+
+def place(named: str | None, here: Path) -> Path:
+    """The directory in which a project would be made."""
+    return Path(named).expanduser().resolve() if named is not None else here
 
 
 def is_there(named: str | None, here: Path) -> bool:
@@ -63,7 +73,7 @@ def need(named: str | None, here: Path) -> Project:
 
 def find_or_make(named: str | None, here: Path) -> Project:
     """As `find`; makes one in the named directory, or here, when there is none. Raises UsageError where none can be."""
-    root = Path(named).expanduser().resolve() if named is not None else here
+    root = place(named, here)
     project = find(None, here) if named is None else None
     if project is not None:
         return project

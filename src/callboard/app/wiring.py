@@ -127,6 +127,20 @@ class House:
         applied: Applied = load("engine.apply", "apply")(self.store, self.clock, run, facts, folder=folder)
         return applied
 
+    @cached_property
+    def reserve(self) -> Any:
+        """Room that is kept on the project's disk; None for a store in memory."""
+        return load("store.room", "Reserve")(self.project.reserve) if self.project is not None else None
+
+    def short_of_room(self) -> str:
+        """What keeps the engines of this project from starting anything, in words; empty when nothing does."""
+        return self.reserve.missing() if self.reserve is not None else ""
+
+    def demand_room(self) -> None:
+        """That something new may begin. Raises NoRoom, with the fix."""
+        if self.reserve is not None:
+            self.reserve.demand()
+
     def close(self) -> None:
         if self.pid == os.getpid():
             self.store.close()
@@ -208,6 +222,7 @@ class House:
             inside=self._is_inside,
             lease=self.settings.lease,
             report=report,
+            reserve=self.reserve,
         )
         link.engine = engine
         return engine
@@ -230,10 +245,20 @@ def open_house(
     if memory:
         store = load("store.memory", "MemoryStore")(bounds=settings.bounds)
         return House(settings, None, store, inside=inside)
-    find = projects.find_or_make if make else projects.need
-    project = find(settings.project, here)
+    project = _made(settings, here) if make else projects.need(settings.project, here)
     store = _store(project, readonly and project.database.exists(), settings)
     return House(settings, project, store, inside=inside)
+
+
+def _made(settings: Settings, here: Path) -> Project:
+    """The project; one is made when there is none, and room for it."""
+    if not projects.is_there(settings.project, here):
+        with contextlib.suppress(OSError):  # told where the project is made
+            load("store.room", "demand_beginning")(projects.place(settings.project, here))
+    project = projects.find_or_make(settings.project, here)
+    if project.made:
+        load("store.room", "Reserve")(project.reserve).make()
+    return project
 
 
 def _store(project: Project, readonly: bool, settings: Settings) -> Any:
@@ -390,7 +415,7 @@ class _Files:
         return self._staged(
             work.attempt.dir,
             base=str(self._house.base) if self._house.base is not None else None,
-            put=store.put,
+            put=store.keep,
             get=store.get,
             recorded=lambda path: store.document(work.run, path),
             more=[production["dir"]] if production else [],
@@ -442,7 +467,7 @@ class _Shelf:
         beside = os.path.join(os.path.dirname(path), os.path.basename(self._beside(root, below, hash) or below))
         self._report("edited", f"{path} was edited, and stays; ours is {beside}")
         try:
-            return Placed(beside, store.put(self._read(root, below)))
+            return Placed(beside, store.keep(self._read(root, below)))
         except (NotFound, InvalidName):
             return Placed(beside)
 

@@ -27,7 +27,9 @@ def command(obj: dict[str, Any], status: str | None, most: int, as_json: bool) -
     house = told.house(readonly=True)
     try:
         wanted = Status[status.upper()] if status else None
-        found = runs(house.store, is_owned=house.is_owned, status=wanted, most=most, base=house.base)
+        found = runs(
+            house.store, is_owned=house.is_owned, status=wanted, most=most, base=house.base, room=house.short_of_room()
+        )
     finally:
         house.close()
     told.out(found, lambda: _table(found))

@@ -35,7 +35,7 @@ MOVING, STILL = 0.1, 1.0
 #: Seconds before the first line elsewhere, and the longest pause between two; each is twice the one before.
 FIRST, LONGEST = 2.0, 60.0
 _SHARE = 20  # pauses are at least this many times as long as a drawing took
-_TOLD = {"waiting", "paused", "edited"}  # what an engine reports that a person can do something about
+_TOLD = {"waiting", "paused", "running", "edited"}  # what an engine reports that a person can do something about
 
 
 class Progress:
@@ -50,7 +50,7 @@ class Progress:
         self._pause = MOVING if self._terminal else FIRST
         self._before: int | None = None  # what had ended when we came
         self.cached = self._width = 0
-        self._now = ""
+        self._now = self._said = ""
         self._ended: set[int] = set()  # tasks that were said to have ended
         self._timer: asyncio.TimerHandle | None = None
 
@@ -67,9 +67,10 @@ class Progress:
             self._beat()
 
     def report(self, state: str, why: str) -> None:
-        """What the engine meets: a full disk, a document that somebody has edited."""
-        if state in _TOLD:
-            self.end()
+        """What the engine meets: a full disk, room again, a document that somebody has edited."""
+        if state in _TOLD and why and why != self._said:
+            self._said = why
+            self._leave()
             click.echo(f"  {symbols(why)}", err=True)
 
     def told(self, run: int, facts: Iterable[Fact], orders: Iterable[Order]) -> None:
@@ -128,6 +129,10 @@ class Progress:
         """Leave the line, and draw no more by itself."""
         if self._timer is not None:
             self._timer.cancel()
+        self._leave()
+
+    def _leave(self) -> None:
+        """Leave the line to somebody else."""
         if self._terminal and self._width:
             click.echo("\r" + " " * self._width + "\r", err=True, nl=False)
             self._width = 0

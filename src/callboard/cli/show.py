@@ -38,7 +38,7 @@ def command(obj: dict[str, Any], run: str | None, as_story: bool, as_result: boo
             facts = story(house.store, row, views.in_memory(house.store, row))
             told.out(facts, lambda: "\n".join(_fact(fact) for fact in facts))
         else:
-            shown = views.show(house.store, row, alive=house.is_alive, base=house.base)
+            shown = views.show(house.store, row, alive=house.is_alive, base=house.base, room=house.short_of_room())
             told.out(shown, lambda: _text(shown))
             told.next(shown["next"])
     finally:

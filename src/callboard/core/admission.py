@@ -83,6 +83,7 @@ class Admission:
         self._turn = max(self.served.values(), default=0)
         self._coming = 0
         self._freed = False
+        self.shut = False  # nothing starts; what is ready waits
         self._now = Now(0.0, "", 0.0)  # as the last step read it
         self._runs: dict[int, Ready] = {}
         self._rings: dict[Limits, Ring] = {}
@@ -160,6 +161,8 @@ class Admission:
 
     def called(self) -> list[int]:
         """Runs that have a pick waiting: step them. Units freed by a run that may start nothing itself go on here."""
+        if self.shut:
+            return []
         if self._freed and self._rings:
             while (found := self.next(None, self._now)) is not None:
                 self._runs[found.run].kept.append(found.node)
@@ -173,7 +176,7 @@ class Admission:
 
     def is_free(self, run: Run, row: Node) -> bool:
         """Whether a QUEUED `row`, not offered yet, is the next pick for certain: it waits behind nothing."""
-        if row.limits or row.status is not QUEUED or self._rings:
+        if row.limits or row.status is not QUEUED or self._rings or self.shut:
             return False
         ready = self._runs.get(run.number)
         return ready is None or not (ready.offered or ready.kept)
@@ -223,7 +226,7 @@ class Admission:
         """The nodes of `run` that start now, at most `most`, in order; their units are taken."""
         ready = self._runs.get(run.number)
         self._now = now
-        if ready is None or not (ready.offered or ready.kept or self._rings):
+        if ready is None or self.shut or not (ready.offered or ready.kept or self._rings):
             return []
         picked, ready.kept = ready.kept, []
         if len(ready.heaps) == 1 and () in ready.heaps and not self._rings:

@@ -41,6 +41,8 @@ def _why_queued(run: Run, row: Node, admission: Admission | None) -> str:
             return hold
     if admission is None:
         return "no engine"
+    if admission.shut:
+        return "no room"
     limit = admission.blocking(run, row.limits)
     return f"limit {limit}" if limit else "next step"
 

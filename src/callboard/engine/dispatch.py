@@ -33,7 +33,7 @@ from callboard.core.facts import (
 )
 from callboard.engine.deadlines import Deadlines
 from callboard.engine.held import AtWork
-from callboard.errors import BudgetRefused, StepError, StoreDamaged, StoreError, Transient
+from callboard.errors import BudgetRefused, NoRoom, StepError, StoreDamaged, StoreError, Transient
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -142,7 +142,7 @@ class Dispatcher:
             work = self._inputs.ready(at.held, at.run, order) or await self._fetched(at, order)
             done = await self._backend.carry_out(work)
             size = len(done.outcome.encode())
-            notices = await self._publish(at.held, done.events, work.attempt.task) if done.events else ()
+            notices = await self._published(at, done.events, work.attempt.task) if done.events else ()
             fact = _done(at, done, notices)
         except asyncio.CancelledError:
             fact = self._ending(at)
@@ -159,6 +159,16 @@ class Dispatcher:
             except StoreDamaged:
                 raise
             except StoreError:
+                await self.sleep(_STORE_WAITS[min(tried, len(_STORE_WAITS) - 1)])
+                tried += 1
+
+    async def _published(self, at: AtWork, events: Sequence[tuple[str, Json]], sender: str) -> tuple[Notice, ...]:
+        """Events in the log. Where there is no room nothing of them was recorded, so they may wait for it."""
+        tried = 0
+        while True:
+            try:
+                return await self._publish(at.held, events, sender)
+            except NoRoom:
                 await self.sleep(_STORE_WAITS[min(tried, len(_STORE_WAITS) - 1)])
                 tried += 1
 

@@ -25,6 +25,7 @@ from callboard.engine.inputs import Inputs
 from callboard.engine.mail import Mailroom
 from callboard.engine.owner import LEASE, Keeper, alive, retire
 from callboard.engine.publisher import Publisher
+from callboard.engine.room import Room
 from callboard.engine.taking import Parts, Taking, answer
 from callboard.engine.texts import Texts
 from callboard.engine.threads import Threads
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from callboard.engine.batch import Stepped
     from callboard.engine.held import Held
     from callboard.engine.publisher import Put
-    from callboard.ports import Backend, Call, Clock, Json, Owner, RunRow, Store, Watcher
+    from callboard.ports import Backend, Call, Clock, Json, Owner, Reserve, RunRow, Store, Watcher
 
 #: Log lines of one run that wait for a transaction; more are dropped.
 MOST_LOGS = 1000
@@ -56,7 +57,8 @@ class Engine:
     has no living owner, else only what is submitted; `begun(row)` tells what a run began with, and raises
     CallboardError when it cannot be carried out here; `inside` says of a task that it runs in this very process;
     `report(state, why)` hears "running", "paused", "waiting", "set aside", "lost" of a run that another engine has
-    taken, and "not here" of one whose executors are not there. `threads` and `alive` (whether an owner of this host
+    taken, and "not here" of one whose executors are not there; `reserve` is room on the disk to be given up when
+    there is none left. `threads` and `alive` (whether an owner of this host
     lives) are the world's own, except in a simulation.
     """
 
@@ -77,6 +79,7 @@ class Engine:
         inside: Callable[[Task], bool] = lambda task: False,
         probe: Callable[[int, Evaluate], Awaitable[Judged]] | None = None,
         report: Callable[[str, str], None] = lambda state, why: None,
+        reserve: Reserve | None = None,
         threads: Threads | None = None,
         alive: Callable[[Owner], bool | None] = alive,
     ) -> None:
@@ -88,7 +91,7 @@ class Engine:
         parts.runs = {}
         self.runs: Mapping[int, Held] = parts.runs
         self._capacity, self._put_document, self._folder = dict(capacity or {}), put_document, folder
-        self._serve, self._project, self._probe = serve, project, probe
+        self._serve, self._project, self._probe, self._reserve = serve, project, probe, reserve
         self.owner = owner
         self._watchers: list[Watcher] = []
 
@@ -102,15 +105,19 @@ class Engine:
         parts.admission = Admission(self._capacity)
         parts.timers = Timers(parts.clock)
         parts.committer = Committer(parts.store, self._threads)
-        parts.turns = Turns(self, parts.runs, parts.committer, parts.admission, parts.timers, parts.clock)
+        parts.room = Room(self._reserve, parts.admission, parts.timers, parts.tell, self._go_on)
+        parts.turns = Turns(self, parts.runs, parts.committer, parts.admission, parts.timers, parts.clock, parts.room)
         inputs = Inputs(parts.store, self._texts, self._project)
         parts.dispatcher = Dispatcher(parts.backend, inputs, parts.timers, self._post, self._publish_events)
-        parts.publisher = Publisher(self._put_document, self._post, parts.dispatcher.sleep, parts.tell)
+        parts.publisher = Publisher(
+            self._put_document, self._post, parts.dispatcher.sleep, parts.tell, parts.room.misplaced
+        )
         parts.keeper = Keeper(parts.store, parts.clock, self._threads, lost=self._lost_elsewhere, lease=parts.lease)
         self._taking = Taking(parts)
         self._mail = Mailroom(parts, self._taking, serve=self._serve)
         parts.read_mail, parts.look = self._mail.read, self._mail.look
         parts.keeper.start()
+        parts.room.begin()
         self._bell = Doorbell(self._folder, f"{parts.owner.pid}-{parts.owner.token}") if self._folder else None
         if self._bell is not None:
             with contextlib.suppress(OSError):  # looking every 250 ms remains
@@ -370,6 +377,11 @@ class Engine:
 
     def dropped(self) -> None:
         self._texts.forget()
+
+    def _go_on(self) -> None:
+        """There is room again."""
+        self._parts.turns.wake()
+        self._mail.look()
 
     def reload(self, held: Held) -> None:
         self._taking.reload(held)

@@ -114,6 +114,8 @@ class Mailroom:
         return fact
 
     async def _claim(self, runs: Sequence[int]) -> None:
+        if self._parts.room.short:
+            return
         self._claiming = True
         try:
             await self._taking.take_up(runs)

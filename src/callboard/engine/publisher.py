@@ -36,8 +36,10 @@ class Publisher:
         post: Callable[[Held, Fact], None],
         sleep: Callable[[float], Awaitable[None]],
         report: Callable[[str, str], None],
+        misplaced: Callable[[], None] = lambda: None,
     ) -> None:
         self._put, self._post, self._sleep, self._report = put, post, sleep, report
+        self._misplaced = misplaced
         self._queues: dict[int, deque[tuple[str, str, str | None, int]]] = {}
         self._tasks: set[tuple[int, asyncio.Task[None]]] = set()
         self.closing = False  # what cannot be put in place stays *pending*, and is published at the next start
@@ -99,6 +101,7 @@ class Publisher:
                 why = f"{path} cannot be put in place: {error}"
             if self.closing:
                 return None
+            self._misplaced()
             if why != told:
                 self._report("waiting", why)
             told = why

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from callboard.engine.dispatch import Dispatcher
     from callboard.engine.owner import Keeper
     from callboard.engine.publisher import Publisher
+    from callboard.engine.room import Room
     from callboard.engine.timers import Timers
     from callboard.engine.turns import Turns
     from callboard.ports import Backend, Clock, Json, Letter, Owner, RunRow, Store
@@ -44,7 +45,7 @@ class Parts:
 
     __slots__ = (
         "admission", "alive", "backend", "begun", "clock", "committer", "dispatcher", "evaluate", "inside", "keeper",
-        "lease", "look", "moved", "owner", "publisher", "read_mail", "runs", "store", "tell", "timers", "turns",
+        "lease", "look", "moved", "owner", "publisher", "read_mail", "room", "runs", "store", "tell", "timers", "turns",
     )  # fmt: skip
 
     admission: Admission
@@ -63,6 +64,7 @@ class Parts:
     owner: Owner
     publisher: Publisher
     read_mail: Callable[[Held, Sequence[Letter]], None]
+    room: Room
     runs: dict[int, Held]
     store: Store
     tell: Callable[[str, str], None]

@@ -2,7 +2,7 @@
 
 At most one commit is in flight; what gathers meanwhile is the next batch. A batch that lost a fence is retried
 run by run. When the disk takes nothing, nothing is begun: the loop rests, a little longer each time, and goes
-on by itself. A run whose commit or step failed leaves memory and is loaded again with its facts put back.
+on by itself (`room.py`). A run whose commit or step failed leaves memory and is loaded again with its facts put back.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from callboard.core.admission import MOST_STARTS
 from callboard.crash import point
 from callboard.engine import batch as batches
+from callboard.engine.room import LOOKS
 from callboard.errors import FenceLost, StoreError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from callboard.engine.batch import Stepped
     from callboard.engine.committer import Committer
     from callboard.engine.held import Held
+    from callboard.engine.room import Room
     from callboard.engine.timers import Timers
     from callboard.ports import Clock
 
@@ -58,9 +60,10 @@ class Turns:
         admission: Admission,
         timers: Timers,
         clock: Clock,
+        room: Room,
     ) -> None:
         self._hands, self._runs, self._committer = hands, runs, committer
-        self._admission, self._timers, self._clock = admission, timers, clock
+        self._admission, self._timers, self._clock, self._room = admission, timers, clock, room
         self._loop = asyncio.get_running_loop()
         self._queue: list[Held] = []
         self._alone: list[Stepped] = []  # a batch that lost a fence, retried run by run
@@ -172,9 +175,11 @@ class Turns:
         if error is None:
             self._careful = False
             self.commits += 1
+            self._room.written()
             if self._rests:
                 self._rests = 0
-                self._hands.tell("running", "")
+                if not self._room.short:
+                    self._hands.tell("running", "")
             elapsed = self._clock.now().elapsed
             point("orders.leave")
             for stepped in batch:
@@ -202,21 +207,37 @@ class Turns:
         self._hands.dropped()
         if isinstance(error, StoreError):
             self.resting = True
-            self._hands.tell("paused", str(error))
-            rest = RESTS[min(self._rests, len(RESTS) - 1)]
-            self._rests += 1
-            self._timers.at(self._clock.now().elapsed + rest, self._rested)
+            if self._room.failed(error):
+                self._timers.at(self._clock.now().elapsed, self._rested)
+            else:
+                if not self._room.short:
+                    self._hands.tell("paused", str(error))
+                self._rest()
             return
         self._careful = True
         for stepped in batch:
             self._blame(stepped.held, error, alone=len(batch) == 1)
 
+    def _rest(self) -> None:
+        rest = RESTS[min(self._rests, len(RESTS) - 1)]
+        if self._room.short:
+            rest = min(rest, LOOKS[0])  # to look for room costs next to nothing
+        self._rests += 1
+        self._timers.at(self._clock.now().elapsed + rest, self._rested)
+
     def _rested(self) -> None:
+        if self._room.short and self._room.lacking():
+            return self._rest()  # nothing can be written: to read the runs again would only cost time
         self.resting = False
         for held in list(self._runs.values()):
             if held.run is None:
                 self._hands.reload(held)
-        self._schedule()
+        return self._schedule()
+
+    def wake(self) -> None:
+        """Step every run: what was ready all the time may start now."""
+        for held in self._runs.values():
+            self.ready(held)
 
     def drop(self, held: Held) -> None:
         """Out of memory; its works go on and its facts gather."""

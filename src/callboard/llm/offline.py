@@ -20,7 +20,7 @@ import re
 from typing import TYPE_CHECKING
 
 from callboard.crash import point
-from callboard.errors import InvalidOutput, Permanent, UsageError
+from callboard.errors import InvalidOutput, Permanent, Transient, UsageError
 from callboard.llm.providers import OFFLINE
 from callboard.llm.reading.asked import understand
 from callboard.llm.reading.filling import Impossible, fill
@@ -67,7 +67,10 @@ class OfflineModel:
         began = self._clock.now()
         asked = _asked(request)
         if self._ledger is not None:
-            await asyncio.to_thread(_note, self._ledger, request, began.wall)
+            try:
+                await asyncio.to_thread(_note, self._ledger, request, began.wall)
+            except OSError as error:  # a full disk: who is asked for money later books first
+                raise Transient(f"the offline model's ledger cannot be written: {error}") from error
         if len(asked.document) > _LARGE:
             text = await asyncio.to_thread(_answer, request, asked)
         else:

@@ -1,8 +1,9 @@
 """Bytes by their content: written once, named by their SHA-256, verified whenever they are read.
 
 A file appears whole (see `whole`) and is durable before its hash is given to anyone, so a hash that stands in the
-database always has its bytes. What is damaged on disk is written anew by the next
-`put` of the same bytes and is never handed out.
+database always has its bytes. What an engine is to `keep` may wait in memory while a disk is full, but no hash is
+recorded before its bytes are durable. What is damaged on disk is written anew by the next `put` of the same bytes
+and is never handed out.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from callboard.crash import point
 from callboard.errors import InvalidName, NotFound, StoreDamaged, StoreError
 from callboard.store import whole
+from callboard.store.room import no_room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +35,7 @@ class Content:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._waiting: dict[str, bytes] = {}  # bytes that found no room
         self._durable: set[Path] = set()  # directories whose names were synced: who made one may have died before
 
     def put(self, data: bytes) -> str:
@@ -41,11 +44,30 @@ class Content:
         try:
             self._put(self.path(hash), data)
         except OSError as error:
-            raise StoreError(f"content could not be written to {self.root}: {error.strerror or error}") from error
+            what = f"content could not be written to {self.root}: {error.strerror or error}"
+            raise no_room(error, self.root) or StoreError(what) from error
         return hash
+
+    def keep(self, data: bytes) -> str:
+        """As `put`; what finds no room waits for `settle`."""
+        try:
+            return self.put(data)
+        except StoreError:
+            hash = digest(data)
+            self._waiting[hash] = bytes(data)
+            return hash
+
+    def settle(self) -> None:
+        """Put what waits, before a hash of it may be recorded. Raises StoreError."""
+        for hash, data in list(self._waiting.items()) if self._waiting else ():
+            self.put(data)
+            self._waiting.pop(hash, None)
 
     def get(self, hash: str) -> bytes:
         """Raises NotFound, StoreDamaged when the bytes do not fit the hash."""
+        waiting = self._waiting.get(hash)
+        if waiting is not None:
+            return waiting
         try:
             data = self.path(hash).read_bytes()
         except FileNotFoundError as error:

@@ -199,6 +199,8 @@ class MemoryStore(MemoryRecords):
     def put(self, data: bytes) -> str:
         return self.content.put(data)
 
+    keep = put
+
     def get(self, hash: str) -> bytes:
         return self.content.get(hash)
 

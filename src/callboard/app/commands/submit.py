@@ -1,8 +1,8 @@
 """Begin a run: compile what a person wrote, check all that can be checked, record it. Nothing is carried out here.
 
-Every fault of the file, a model without a key and a production that does not fit are told before anything is
-made; then the run is recorded, with the id of the instance it will play in, and last the instance is made. A run that
-was killed in between is there, and whoever takes it up makes its instance first.
+Every fault of the file, a model without a key, a production that does not fit and a full disk are told before
+anything is made; then the run is recorded, with the id of the instance it will play in, and last the instance is made.
+A run that was killed in between is there, and whoever takes it up makes its instance first.
 """
 
 from __future__ import annotations
@@ -225,6 +225,7 @@ def _instance(manager: Any, production: Production, file: Path) -> tuple[dict[st
 
 def _create(house: House, plan: Plan, params: Mapping[str, Any], name: str, id: str | None, face: str) -> RunRow:
     text = plans.dump(plan)
+    house.demand_room()
     try:
         row: RunRow = house.store.create_run(
             id=id or _new_id(name),

@@ -45,18 +45,20 @@ def in_memory(store: Store, row: RunRow) -> Run:
     )
 
 
-def show(store: Store, row: RunRow, *, alive: Callable[[Owner], bool], base: Path | None = None) -> dict[str, Any]:
+def show(
+    store: Store, row: RunRow, *, alive: Callable[[Owner], bool], base: Path | None = None, room: str = ""
+) -> dict[str, Any]:
     """`{…summary, because, carried_out_by, instance, tasks: [{name, status, number, reason, items?}], held, …}`.
 
-    `base` is the directory of the project. `held` is what a person is waited for with, a list of `held.held`; `next`
-    the command to say.
+    `base` is the directory of the project, `room` what it lacks to write. `held` is what a person is waited for with, a
+    list of `held.held`; `next` the command to say.
     """
     playing = places.playing(begun(row, base))
     run = in_memory(store, row)
     owned = row.owner is not None and alive(row.owner)
     return {
         **summary(store, row, base),
-        "because": reason(run, owned=owned),
+        "because": reason(run, owned=owned, room=room),
         "instance": {name: playing[name] for name in _INSTANCE} if playing else None,
         "carried_out_by": row.owner.pid if owned and row.owner else None,
         "tasks": [_task(store, run, task) for task in run.nodes[: len(run.plan.tasks)]],

@@ -23,13 +23,16 @@ def runs(
     status: int | None = None,
     most: int = 50,
     base: Path | None = None,
+    room: str = "",
 ) -> list[dict[str, Any]]:
-    """`[{…summary, because}]`; `because` is why a run does not move, empty when it does or has ended."""
+    """`[{…summary, because}]`; `because` is why a run does not move, empty when it does or has ended.
+    `room` is what the project lacks to write.
+    """
     return [
-        {**summary(store, row, base), "because": _because(store, row, is_owned)}
+        {**summary(store, row, base), "because": _because(store, row, is_owned, room)}
         for row in store.runs(status=status, most=most)
     ]
 
 
-def _because(store: Store, row: RunRow, is_owned: Callable[[RunRow], bool]) -> str:
-    return "" if row.status in ENDED else reason(in_memory(store, row), owned=is_owned(row))
+def _because(store: Store, row: RunRow, is_owned: Callable[[RunRow], bool], room: str) -> str:
+    return "" if row.status in ENDED else reason(in_memory(store, row), owned=is_owned(row), room=room)

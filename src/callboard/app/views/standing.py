@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 NO_ENGINE = "no engine"
 
 
-def reason(run: Run, *, owned: bool) -> str:
-    """The machine's word for it; *no engine* where only somebody to carry it out is missing."""
+def reason(run: Run, *, owned: bool, room: str = "") -> str:
+    """The machine's word for it; *no engine* where only somebody to carry it out is missing. `room` is what the project
+    lacks to write, in words, so that whoever carries the run out has paused."""
+    if room and owned and run.status not in ENDED:
+        return f"paused: {room}"
     said = because(run)
     return said or ("" if owned or run.status in ENDED else NO_ENGINE)

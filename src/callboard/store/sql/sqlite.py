@@ -179,10 +179,15 @@ class SQLiteStore(Sound, RecordTable):
         self.lock  # noqa: B018  refuses a reader and a forked child
         return self.content.put(data)
 
+    def keep(self, data: bytes) -> str:
+        self.lock  # noqa: B018  refuses a reader and a forked child
+        return self.content.keep(data)
+
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────
 
     def _commit(self, writes: Sequence[Write]) -> None:
         try:
+            self.content.settle()
             batch = batches.encode(writes, self._head, self.content.put)
             point("commit.begin")
             if any(write.saves for write in writes):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 import apsw
 
 from callboard.errors import Busy, CallboardError, Conflict, NotJson, StoreDamaged, StoreError
+from callboard.store.room import no_room
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,9 +24,11 @@ def translated(error: BaseException, path: Path) -> CallboardError:
         case apsw.CorruptError() | apsw.NotADBError() | UnicodeDecodeError():
             return damaged(path, str(error))
         case apsw.FullError():
-            return StoreError(f"the disk is full: nothing of this was recorded, all before it is safe ({path})")
+            return no_room(OSError(errno.ENOSPC, ""), path.parent) or StoreError(str(error))
         case apsw.BusyError() | apsw.LockedError():
             return Busy(f"another program has held {path} for a minute", retry_after=10.0)
+        case apsw.ReadOnlyError() if told := no_room(OSError(errno.EROFS, ""), path.parent):
+            return told
         case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.CantOpenError():
             return StoreError(f"{path} cannot be opened for this ({error})")
         case apsw.ConstraintError():
@@ -32,7 +36,7 @@ def translated(error: BaseException, path: Path) -> CallboardError:
         case apsw.IOError():
             return StoreError(f"the disk failed: nothing of this was recorded, all before it is safe ({path}: {error})")
         case OSError():
-            return StoreError(f"{error.filename or path}: {error.strerror or error}")
+            return no_room(error, path.parent) or StoreError(f"{error.filename or path}: {error.strerror or error}")
     return StoreError(f"{path}: {type(error).__name__}: {error}")
 
 
