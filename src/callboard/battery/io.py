@@ -30,7 +30,7 @@ from callboard.battery.show import (
     sure,
     verify,
 )
-from callboard.errors import StoreError
+from callboard.errors import NoRoom, StoreError
 from callboard.testing.disk.calls import watched
 from callboard.testing.disk.faults import DELETE, GROWING, NAME, READ, RESIZE, SYNC, WRITE, Faults
 from callboard.testing.disk.image import killed
@@ -223,7 +223,7 @@ class Attempt:
         self.acknowledged.append(len(self.log.ops))
 
     def _failed(self, what: str, error: StoreError) -> None:
-        if type(error) is not StoreError:  # damaged, refused: a disk that fails is neither
+        if type(error) not in (StoreError, NoRoom):  # damaged, refused: a disk that fails is neither
             raise Wrong(f"{what}: {type(error).__name__}: {error}")
         self.failures.append(f"{what}: {error}")
         if self.ends:

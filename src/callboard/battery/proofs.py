@@ -30,6 +30,16 @@ PROOFS: tuple[Proof, ...] = (
         "io-errors", "the n-th I/O error, for every n", "io:prove_io_errors", "workloads",
         gate=2, nightly=8, promise=(1, 3, 4),
     ),
+    # T5
+    Proof(
+        "full", "a full disk: work pauses, says so, and goes on by itself", "full:prove_full", "cycles",
+        gate=3, nightly=200, promise=(1, 4),
+    ),
+    # T6
+    Proof(
+        "starved", "no inodes, no right to write, no descriptors, no memory", "starved:prove_starved", "cycles",
+        gate=0, nightly=60, promise=(1, 4),
+    ),
     # T8
     Proof(
         "frozen", "an owner stands still, and wakes up when another has the run", "frozen:prove_frozen", "freezes",

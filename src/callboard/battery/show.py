@@ -22,7 +22,7 @@ from callboard.core.facts import Heard, encode
 from callboard.core.plan import Plan, Task
 from callboard.core.plan import dump as dump_plan
 from callboard.ports import Call, Owner, Write
-from callboard.store import whole
+from callboard.store import room, whole
 from callboard.store.publish import publish
 from callboard.store.sql import database, doubt
 from callboard.store.sql.sqlite import SQLiteStore
@@ -157,18 +157,18 @@ def fast_folder() -> Iterator[Path]:
 def as_if_new(grown: int | None = None, synchronous: str | None = None) -> Iterator[None]:
     """What a process remembers of its disk is forgotten, before and after.
 
-    Its log is `grown` to so many bytes in advance, and its commits are as `synchronous` as is said.
+    Its log and its reserve are `grown` to so many bytes in advance, and its commits are as `synchronous` as is said.
     """
-    before = database.GROWN, database.SETTINGS, whole.doubtful_folders, doubt.logs_here
+    before = database.GROWN, database.SETTINGS, whole.doubtful_folders, doubt.logs_here, room.SIZE
     whole.doubtful_folders, doubt.logs_here = set(), set()
     if grown is not None:
-        database.GROWN = grown
+        database.GROWN = room.SIZE = grown
     if synchronous is not None:
         database.SETTINGS = database.SETTINGS.replace("FULL", synchronous)
     try:
         yield
     finally:
-        database.GROWN, database.SETTINGS, whole.doubtful_folders, doubt.logs_here = before
+        database.GROWN, database.SETTINGS, whole.doubtful_folders, doubt.logs_here, room.SIZE = before
 
 
 # ── the steps ───────────────────────────────────────────────────────────────────────────────────────────

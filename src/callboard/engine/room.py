@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 LOOKS = (1.0, 1.0, 2.0, 5.0)
 #: Bytes that a document in place may need, and more of them are not kept for it.
 PLENTY = 4 << 20
+_CALM = 3
 OVER = "there is room again: going on"
 
 
@@ -42,6 +43,7 @@ class Room:
     ) -> None:
         self._reserve, self._admission, self._timers, self._tell, self._wake = reserve, admission, timers, tell, wake
         self._times = 0  # that it was short without a write that succeeded in between
+        self._calm = _CALM  # looks that found room since a write failed
         self.short = ""  # what is missing, in words
 
     def begin(self) -> None:
@@ -56,6 +58,7 @@ class Room:
         lacks = error.lacks if isinstance(error, NoRoom) else self.lacking()
         if not lacks:
             return False
+        self._calm = 0
         self._run_short(lacks)
         return self._reserve.give_up()
 
@@ -71,6 +74,7 @@ class Room:
 
     def written(self) -> None:
         """A write has succeeded."""
+        self._calm = _CALM
         if not self.short:
             self._times = 0
 
@@ -89,6 +93,9 @@ class Room:
     def _look(self) -> None:
         assert self._reserve is not None
         if self._reserve.make():
+            return self._look_later()
+        self._calm += 1
+        if self._calm <= _CALM:  # there seems to be room, and yet the last write has failed
             return self._look_later()
         self.short = ""
         self._admission.shut = False

@@ -16,6 +16,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from callboard.errors import InvalidOutput, NotJson, Permanent, Transient, WorkerLost
+from callboard.executors.failures import SCARCE
 from callboard.executors.flow import field
 from callboard.executors.process import Finished, Supervise, run
 from callboard.executors.values import decode, text_of
@@ -64,7 +65,8 @@ class Command:
             )
         except OSError as error:
             where = f" ({error.filename})" if error.filename else ""
-            raise Permanent(f"{command[0]} cannot be started: {error.strerror}{where}") from error
+            kind = Transient if error.errno in SCARCE else Permanent
+            raise kind(f"{command[0]} cannot be started: {error.strerror}{where}") from error
         _check(command, finished, inputs, self._supervise)
         return _value(finished, inputs)
 

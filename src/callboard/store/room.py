@@ -25,6 +25,7 @@ SLACK = 1 << 20  # … and of what has to be free beside it before anything new 
 BEGINNING = 14 << 20  # bytes that a new project takes: its reserve, its database, and the log grown in advance
 LITTLE = 64 << 10  # bytes without which nothing can be recorded
 _PART = 1 << 20
+_NO_SUCH_LINKS = (errno.EPERM, errno.ENOENT, errno.EXDEV, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 _NAMELESS = getattr(os, "O_TMPFILE", 0)
 
 _WORDS = {
@@ -50,8 +51,8 @@ _NO_INODES = "the disk has no inodes left: it takes no more files"
 class Reserve:
     """The port `Reserve`: the reserve of a project at `path`, in a directory that is there."""
 
-    def __init__(self, path: Path, size: int = SIZE) -> None:
-        self._path, self._size = path, size
+    def __init__(self, path: Path) -> None:
+        self._path, self._size = path, SIZE
 
     def lacking(self, size: int = LITTLE) -> str:
         """Why not even so many bytes can be written, in words; empty when they can."""
@@ -101,22 +102,42 @@ class Reserve:
             return False
 
     def _made(self) -> str:
-        """It gets its name when it is whole: who looks sees all of it, or that it is missing."""
-        beside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        """It gets its name when it is whole; whoever is killed before leaves nothing."""
         point("reserve.make")
         try:
-            file = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            file = _allocated(self._path.parent, self._size)
             try:
-                allocate(file, self._size)
-                os.replace(beside, self._path)
+                self._link(file)
             finally:
                 os.close(file)
         except OSError as error:
-            with suppress(OSError):
-                os.unlink(beside)
             return words(error, self._path.parent)
         point("reserve.made")
         return ""
+
+    def _link(self, file: int) -> None:
+        """Somebody may be quicker, and one that lies there may not be whole."""
+        if not self._stands():
+            with suppress(FileNotFoundError):
+                os.unlink(self._path)
+        try:
+            with suppress(FileExistsError):
+                os.link(f"/proc/self/fd/{file}", self._path, follow_symlinks=True)
+        except OSError as error:
+            if error.errno not in _NO_SUCH_LINKS:
+                raise
+            self._rename()
+
+    def _rename(self) -> None:
+        """Where a file without a name can get none."""
+        beside = self._path.with_name(f".{self._path.name}")
+        file = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            allocate(file, self._size)
+            with suppress(FileNotFoundError):  # somebody was quicker
+                os.replace(beside, self._path)
+        finally:
+            os.close(file)
 
 
 def demand_beginning(root: Path) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _NAMELESS = getattr(os, "O_TMPFILE", 0)
 _PATCHED = (
     "open", "fdopen", "write", "pwrite", "fsync", "fdatasync", "ftruncate", "link", "rename", "replace", "unlink",
-    "remove", "mkdir", "rmdir",
+    "remove", "mkdir", "rmdir", *(["posix_fallocate"] if hasattr(os, "posix_fallocate") else []),
 )  # fmt: skip
 
 
@@ -151,6 +151,15 @@ class _Calls:
             self._real["ftruncate"](fd, length)
             if file is not None:
                 self._log.note(Resized(file, length))
+
+    def posix_fallocate(self, fd: int, offset: int, length: int) -> None:
+        file = self._known(fd)
+        with self._log.lock:
+            if file is not None:
+                self._may(RESIZE, fd)
+            self._real["posix_fallocate"](fd, offset, length)
+            if file is not None:
+                self._log.note(Resized(file, os.fstat(fd).st_size))
 
     def link(self, src: Any, dst: Any, **more: Any) -> None:
         with self._log.lock:
