@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # non-blocking: a pipe must not hold us up
+_PART = 1 << 20
 _NO_FILE = (errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.EISDIR)
 
 
@@ -73,4 +74,10 @@ def open_file(parent: int, name: str, flags: int = os.O_RDONLY) -> int:
 def read_file(parent: int, name: str, most: int = -1) -> bytes:
     """Bytes of a regular file in an open directory, at most `most`. Raises NotFound, InvalidName."""
     with os.fdopen(open_file(parent, name), "rb") as file:
-        return file.read(most)
+        if most < 0:
+            return file.read()
+        parts: list[bytes] = []  # whoever asks for so many at once has them allocated, however small the file is
+        while part := file.read(min(most, _PART)):
+            parts.append(part)
+            most -= len(part)
+        return b"".join(parts)

@@ -26,18 +26,18 @@ _LONG, _LONGER = 120.0, 60.0
 
 def prove_full(proving: Proving) -> Found:
     """Cycles are dealt out to the shows in turn."""
-    return prove_scarcity(proving, ["bytes"])
+    return prove_scarcity(proving, ["bytes"], proving.size)
 
 
-def prove_scarcity(proving: Proving, kinds: list[str]) -> Found:
-    """`size` cycles, each of the shows meeting each of the kinds in turn."""
+def prove_scarcity(proving: Proving, kinds: list[str], size: int) -> Found:
+    """So many cycles, each of the shows meeting each of the kinds in turn."""
     try:
         own_mounts()
     except NoDisk as error:
         return Found(0, skipped=str(error))
     pairs = [(show, kind) for kind in kinds for show in SHOWS]
-    most = 1 if proving.size <= len(pairs) else AT_ONCE
-    sizes = [min(most, proving.size - at) for at in range(0, proving.size, most)]
+    most = 1 if size <= len(pairs) else AT_ONCE
+    sizes = [min(most, size - at) for at in range(0, size, most)]
 
     def carry_out(n: int) -> Trial:
         show, kind = pairs[n % len(pairs)]
@@ -52,7 +52,7 @@ def prove_scarcity(proving: Proving, kinds: list[str]) -> Found:
     with ThreadPoolExecutor(SIDE_BY_SIDE) as hands:
         for one in hands.map(carry_out, range(len(sizes))):
             trials.append(one)
-            proving.say(f"{sum(one.cycles for one in trials)} of {proving.size} cycles")
+            proving.say(f"{sum(one.cycles for one in trials)} of {size} cycles")
     return _found(proving, pairs, trials)
 
 

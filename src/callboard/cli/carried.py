@@ -25,9 +25,14 @@ from callboard.cli.progress import Progress
 from callboard.cli.table import count, money, span
 from callboard.cli.written import below, from_here, stands
 from callboard.core.status import FAILED, STOPPED, SUCCESS
-from callboard.errors import NotFound, UsageError
+from callboard.errors import CallboardError, NotFound, UsageError
+
+#: Seconds in which a run that has no memory left may halt in good order.
+_GRACE = 5.0
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from callboard.app.wiring import House
     from callboard.core.run import Run
     from callboard.ports import RunRow
@@ -82,6 +87,7 @@ async def _carry(house: House, number: int, progress: Progress, signals: list[in
         stop.pull()
 
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_out_of_memory(stop))
     for sign in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(sign, asked, sign)
     try:
@@ -89,6 +95,25 @@ async def _carry(house: House, number: int, progress: Progress, signals: list[in
     finally:
         progress.end()  # its clock runs on this loop
     return left[number]
+
+
+def _out_of_memory(stop: Stop) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
+    """What the loop does with an error that nobody waits for. Without memory it would meet the same one for ever: the
+    run is halted, in good order if that can still be done."""
+    met: list[BaseException] = []
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, MemoryError):
+            return loop.default_exception_handler(context)
+        if not met:
+            met.append(error)
+            os.write(2, b"error: there is too little memory to go on; what is recorded is safe, and can be resumed\n")
+            loop.call_later(_GRACE, os._exit, CallboardError.exit_code)
+            stop.pull()
+        return None
+
+    return handle
 
 
 def _tell(told: Told, house: House, row: RunRow, left: Left, signals: list[int], progress: Progress) -> int:

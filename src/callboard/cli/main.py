@@ -138,9 +138,16 @@ def _say(message: str) -> None:
         click.echo(line, err=True)
 
 
+#: What the interpreter and the loader say instead of MemoryError.
+_NO_MEMORY = ("can't start new thread", "failed to map segment", "Cannot allocate memory")
+_MORE = "fix: end some programs, or raise the limit (`ulimit -v`), and say it again"
+
+
 def _words(error: Exception) -> str:
     if isinstance(error, CallboardError):
         return str(error)
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
+        return f"there is too little memory for this ({error or 'MemoryError'}); nothing recorded is lost\n  {_MORE}"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'the system'}: {error.strerror}"
     where = traceback.extract_tb(error.__traceback__)[-1]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from callboard.core.facts import DocumentEdited, Published
 from callboard.crash import point
-from callboard.errors import CallboardError
 from callboard.ports import Placed
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ class Publisher:
                 placed = await asyncio.to_thread(self._put, run, path, hash, replaces)
                 point("document.placed")
                 return placed if isinstance(placed, Placed) else Placed()
-            except (OSError, CallboardError) as error:
+            except Exception as error:  # also no thread, no memory: what is recorded is put in place some time
                 why = f"{path} cannot be put in place: {error}"
             if self.closing:
                 return None

@@ -2,8 +2,9 @@
 
 A user's function may raise anything, even SystemExit or its own cancellation; none of it may reach the loop as
 such. Of an executor of ours only what plainly is a broken connection, or a machine that has nothing left to do it
-with, counts as transient, since repeating a wrong call costs and helps nobody. Of a user's function everything does: it is tried again only if its task says so, and
-then the user has asked for it; a function that knows better raises `Permanent` itself.
+with, counts as transient, since repeating a wrong call costs and helps nobody. Of a user's function everything does:
+it is tried again only if its task says so, and then the user has asked for it; a function that knows better raises
+`Permanent` itself.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import traceback
 
 from callboard.errors import CallboardError, Permanent, StepError, Transient
 
-_PASSING = (ConnectionError, TimeoutError, socket.gaierror)
+_PASSING = (ConnectionError, TimeoutError, socket.gaierror, MemoryError)
 #: What the machine has too little of for now: not the step's fault, and of no use to set it down to it.
 SCARCE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN))
 _MOST_TRACE = 8_000  # characters of a traceback that are kept as evidence
