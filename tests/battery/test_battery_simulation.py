@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from callboard.battery import simulation
+from callboard.battery.harms import FIRST_HARMS, HARMS
 from callboard.battery.proof import Proving
 from callboard.battery.proofs import PROOFS
 from callboard.battery.simulation import main, prove_simulation, simulate
@@ -19,10 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from callboard.battery.harms import Harms
+
 PARTS = 10
 GATE = next(proof for proof in PROOFS if proof.name == "simulation").gate
 
-#: Seeds that found something once, and what it was.
+#: Seeds that found something once among the first harms, and what it was.
 FOUND = {
     24: "a run that was rebuilt began things in another order, and was called broken",
     165: "a lease by the wall clock was never over after the clock had been set back",
@@ -44,13 +48,20 @@ def test_whatever_goes_wrong_the_promise_holds(part: int, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("seed", FOUND, ids=str)
 def test_what_was_found_once_is_found_no_more(seed: int) -> None:
-    assert simulate(seed).said == []
+    assert simulate(seed, FIRST_HARMS).said == []
 
 
 def test_the_same_seed_is_the_same_history_to_the_last_event() -> None:
     one, two, other = simulate(7), simulate(7), simulate(8)
     assert (one.world.trace, one.world.events) == (two.world.trace, two.world.events)
     assert one.world.trace != other.world.trace
+
+
+def test_each_harm_is_done_in_the_gate() -> None:
+    done = Counter[str]()
+    for seed in range(20):
+        done += simulate(seed).harmed
+    assert done.keys() == {harm.__name__ for harm in HARMS}
 
 
 def test_a_seed_can_be_looked_at_again(capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,11 +124,11 @@ def test_without_a_mechanism_it_fails(
 ) -> None:
     take_away(monkeypatch)
     monkeypatch.setattr(simulation, "CALM", 40.0)
-    assert any(_breaks(seed) for seed in (*FOUND, *range(40)))
+    assert any(_breaks(seed, FIRST_HARMS) for seed in (*FOUND, *range(40)))
 
 
-def _breaks(seed: int) -> bool:
+def _breaks(seed: int, harms: Harms) -> bool:
     try:
-        return bool(simulate(seed).said)
+        return bool(simulate(seed, harms).said)
     except Exception:
         return True
