@@ -16,7 +16,9 @@ from callboard.core.plan import Map, Retry, Task
 from callboard.core.status import FAILED, RUNNING, SUCCESS
 from callboard.engine import batch as batches
 from callboard.engine import recovery
+from callboard.engine.committer import Committer
 from callboard.engine.owner import alive, new_owner
+from callboard.engine.threads import Threads
 from callboard.errors import FenceLost, Permanent, StoreDamaged, StoreError, Transient
 from callboard.ports import Call, Done, Write
 from callboard.store.memory import MemoryStore
@@ -310,6 +312,39 @@ async def test_a_slow_store_is_written_in_a_thread_and_nothing_changes(
     await passing(stage.clock, lambda: stage.status(run) is SUCCESS)
     _is_whole(stage, run)
     assert not differences
+
+
+class _Seconds(Threads):
+    """Every commit takes 15 ms, of which the interpreter was waited for so long."""
+
+    def __init__(self, waited: float) -> None:
+        self._now, self._waited = 0.0, waited
+
+    def seconds(self) -> float:
+        self._now += 0.015
+        return self._now
+
+    def away(self) -> float:
+        return self._waited
+
+
+@pytest.mark.parametrize(("waited", "elsewhere"), [(0.0, [False, True, True]), (0.012, [False] * 3)])
+async def test_a_commit_that_waits_for_the_disk_goes_to_the_thread_and_one_that_waits_for_the_interpreter_does_not(
+    stage: Stage, waited: float, elsewhere: list[bool]
+) -> None:
+    here, found = threading.get_ident(), list[bool]()
+
+    class Watched(Faulty):
+        def commit(self, writes: Sequence[Write]) -> None:
+            found.append(threading.get_ident() != here)
+
+    committer = Committer(Watched(stage.store), _Seconds(waited))
+    landed = list[BaseException | None]()
+    for count in range(1, 4):
+        committer.commit([], landed.append)
+        await until(lambda count=count: len(landed) == count)
+    assert (found, landed) == (elsewhere, [None] * 3)
+    committer.close()
 
 
 async def test_an_interrupted_stop_with_a_full_disk_still_ends(stage: Stage) -> None:

@@ -175,6 +175,26 @@ def test_a_lock_that_is_never_given_back_is_an_error_with_words(
     other.close()
 
 
+def test_taking_the_lock_hands_the_interpreter_to_no_other_thread(bench: Bench) -> None:
+    """Beside a busy thread each hand-over costs 5 ms, and a commit has four calls of the lock."""
+    gate, ran = threading.Lock(), threading.Event()
+    gate.acquire()
+    other = threading.Thread(target=lambda: (gate.acquire(), ran.set()))
+    other.start()
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(3600)  # it can have the interpreter only if we give it up
+    try:
+        gate.release()
+        for _ in range(5000):
+            assert bench.store.lock.try_enter()
+            bench.store.lock.__exit__()
+        handed_over = ran.is_set()
+    finally:
+        sys.setswitchinterval(usual)
+    other.join()
+    assert not handed_over
+
+
 def test_a_forked_child_is_told_and_harms_nothing(path: Path) -> None:
     one = child("fork", path)
     out, err = one.communicate(timeout=30)

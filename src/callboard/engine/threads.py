@@ -42,3 +42,9 @@ class Threads:
     def seconds(self) -> float:
         """To tell how long something took."""
         return time.perf_counter()
+
+    def away(self) -> float:
+        """Seconds until a thread that lets others take the interpreter has it again: many where one computes."""
+        began = time.perf_counter()
+        time.sleep(0.0002)  # long enough for another one to wake up
+        return time.perf_counter() - began

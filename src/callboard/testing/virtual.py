@@ -303,6 +303,9 @@ class Process:
     def seconds(self) -> float:
         return self.host.monotonic()
 
+    def away(self) -> float:
+        return 0.0
+
 
 class Worker(Executor):
     """One thread: its calls come one after another, each a moment after it was asked for."""
