@@ -43,7 +43,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _EACH = 'each: {csv: rows.csv, key: "{{item.id}}"}\n    output_file: "out/{{item.id}}.md"'
 _LINES = "harbour gate\\n" * 200
 
-#: Each goes on for several seconds, and writes a document with every step.
+#: Each goes on for several seconds, and writes a document of its own content with every step.
 SHOWS = {
     "models": f"""
 name: Models
@@ -52,7 +52,7 @@ pipe:
   - name: line
     type: llm
     {_EACH}
-    tmpl: "Write two sentences about {{{{item.id}}}}. {_LINES}"
+    tmpl: "Summarise: The harbour {{{{item.id}}}} has four gates. People come to {{{{item.id}}}} every week for fish."
   - {{name: last, type: llm, tmpl: "One line", output_file: last.md}}
 """,
     "functions": f"""
@@ -195,10 +195,10 @@ class Descriptors:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, self._before)
 
 
-def harm_of(kind: str, chance: random.Random) -> Harm:
+def harm_of(kind: str) -> Harm:
     match kind:
-        case "bytes":
-            return Bytes(greedy=chance.random() < 0.5)
+        case "bytes" | "greedy":
+            return Bytes(greedy=kind == "greedy")
         case "inodes":
             return Inodes()
         case "rights":
@@ -255,7 +255,7 @@ class Scene:
         found: list[Cycle] = []
         while len(found) < cycles and not _has_ended(self._run):
             _pass(self._chance.uniform(0.0, 0.4))
-            found.append(self._cycle(harm_of(self._kind, self._chance)))
+            found.append(self._cycle(harm_of(self._kind)))
         return found
 
     def _cycle(self, harm: Harm) -> Cycle:
@@ -269,7 +269,10 @@ class Scene:
             wrong += self._seen(harm.words) if harm.seen else []
             wrong += self._refused(harm.words) if harm.refused else []
             _pass(0.5)  # what was at work ends
+            begun = self._begun()
             cpu, paused = _share(run), self._outcomes()
+            if self._begun() != begun:
+                wrong.append(f"{self._begun() - begun} more steps began while it was paused")
         finally:
             harm.give(disk, run.pid)
         if any(paused.get(id) != text for id, text in had.items()):
@@ -279,6 +282,10 @@ class Scene:
 
     def _outcomes(self) -> dict[int, str]:
         return dict(self._store.rows("SELECT id, text FROM outcome"))
+
+    def _begun(self) -> int:
+        """How many executions were ever at work."""
+        return int(self._store.rows("SELECT count(*) FROM execution WHERE attempt > 0")[0][0])
 
     def _seen(self, words: str) -> list[str]:
         """What another process is told of the run, as JSON and in words."""
@@ -358,8 +365,8 @@ def _used(pids: Sequence[int]) -> float:
 def _differing(disk: Path, books: Path, work: Workload, expected: Mapping[str, bytes]) -> list[str]:
     """What is not as if nothing had been."""
     found = documents(disk, work)
-    wrong = [f"the document {path} is not as it should be" for path in expected if found.get(path) != expected[path]]
-    wrong += [f"{path} was left behind" for path in found.keys() - expected.keys()]
+    other = sorted(path for path in expected.keys() | found.keys() if found.get(path) != expected.get(path))
+    wrong = [f"{len(other)} documents are not as they should be: {', '.join(other[:5])}"] if other else []
     calls = [json.loads(line)["key"] for line in books.read_text().splitlines()] if books.exists() else []
     if len(calls) != len(set(calls)):
         wrong.append(f"{len(calls) - len(set(calls))} calls were made twice")
