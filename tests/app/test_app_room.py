@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from callboard.app.commands import playing
 from callboard.app.commands.carry import carry_out
 from callboard.app.commands.submit import submit_pipeline
 from callboard.app.settings import Settings
 from callboard.app.views import run as views
 from callboard.app.views.runs import runs
 from callboard.app.wiring import open_house
+from callboard.battery.workloads import FILE, WORKLOADS
 from callboard.core.status import SUCCESS
 from callboard.errors import NoRoom
 from callboard.store import room, whole
@@ -98,5 +100,29 @@ def test_who_looks_is_told_why_a_run_has_paused(here: Path, monkeypatch: pytest.
             assert [one["because"] for one in told] == [because]
         shown = views.show(house.store, row, alive=house.is_alive, room="the disk is full")
         assert json.dumps(shown["because"]) == '"no engine"'
+    finally:
+        house.close()
+
+
+def test_a_production_that_cannot_be_told_hears_of_it_later(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    show = next(one for one in WORKLOADS if one.name == "production")
+    show.lay_out(here)
+    house = open_house(SETTINGS, here=here, make=True)
+    said: list[str] = []
+    tell = playing._tell
+
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    try:
+        row = submit_pipeline(house, here / FILE, show.text)
+        monkeypatch.setattr(playing, "_tell", full)
+        left = asyncio.run(carry_out(house, [row.number], report=lambda state, why: said.append(why)))
+        assert left[row.number].status is SUCCESS
+        assert said == ["the production is told later how it ended: No space left on device"]
+        assert [one.id for one in house.store.list(playing.PROMISE)] == [str(row.number)]
+        monkeypatch.setattr(playing, "_tell", tell)
+        playing.tell_rest(house)
+        assert list(house.store.list(playing.PROMISE)) == []
     finally:
         house.close()

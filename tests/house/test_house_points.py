@@ -26,6 +26,7 @@ EXCEPTIONS = {
     "app/child.py:main": "standard error",
     "app/stage/thread.py:EngineThread._play": "a function is bound to a run, no socket to a name",
     "backends/far.py:Out._write": "a pipe",
+    "cli/carried.py:_out_of_memory": "standard error",
     "backends/far.py:Prints.write": "standard error",
     "backends/supervisor.py:_become": "a pipe",
     "backends/supervisor.py:_let_go": "/dev/null",

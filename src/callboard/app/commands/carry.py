@@ -62,7 +62,8 @@ async def carry_out(
     finally:
         await house.hang_up()
     for run, how in left.items():
-        tell_production(house, run, how.status, how.because)
+        if why := tell_production(house, run, how.status, how.because):
+            report("waiting", why)
     return left
 
 

@@ -17,7 +17,7 @@ from callboard.app.views import run as views
 from callboard.app.wiring import load
 from callboard.core.status import ENDED, FAILED, INIT, STOPPED, SUCCESS, Status
 from callboard.crash import point
-from callboard.errors import CallboardError, Conflict
+from callboard.errors import CallboardError, Conflict, NoRoom
 from callboard.ports import Owner
 
 if TYPE_CHECKING:
@@ -54,20 +54,26 @@ def promise(house: House, number: int, owner: Owner) -> None:
     house.store.write(PROMISE, str(number), list(owner), revision=had.revision if had else 0)
 
 
-def tell_production(house: House, number: int, status: Status, because: str) -> None:
-    """Set the instance's status and keep a record of the calls, errors and costs. A production that is gone is none."""
+def tell_production(house: House, number: int, status: Status, because: str) -> str:
+    """Set the instance's status and keep a record of the calls, errors and costs. A production that is gone is none.
+
+    Why it could not be told just now, when its disk takes nothing: the promise stays, for whoever comes next.
+    """
     row = house.store.find_run(number)
     playing = house.production_of(row)
     if playing is None or because == "interrupted":
-        return
+        return ""
     point("production.tell")
     try:
         _tell(house, row, playing, status)
     except CallboardError:
         pass  # moved or deleted meanwhile: the run itself is recorded
+    except OSError as error:
+        return f"the production is told later how it ended: {error.strerror or error}"
     point("production.told")
     if status in ENDED:
         _keep(house, number)
+    return ""
 
 
 def tell_rest(house: House) -> None:
@@ -81,7 +87,7 @@ def tell_rest(house: House) -> None:
 def _keep(house: House, number: int) -> None:
     had = house.store.read(PROMISE, str(number))
     if had is not None:
-        with contextlib.suppress(Conflict):
+        with contextlib.suppress(Conflict, NoRoom):
             house.store.remove(PROMISE, str(number), revision=had.revision)
 
 
