@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from typing import TYPE_CHECKING
+
 import pytest
 
-from callboard.app.views.words import iso, usd, waits
+from callboard.app.views.summary import summary
+from callboard.app.views.words import brief, iso, usd, waits
 from callboard.cli.table import count, cut, money, pad, span, symbols, table, width
 from callboard.cli.written import below
+from callboard.ports import Write
+from callboard.store.sql.sqlite import SQLiteStore
+from callboard.testing.kits.bench import FACT, Bench
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -59,3 +69,18 @@ def test_tables_are_columns_of_what_is_there() -> None:
 )
 def test_what_many_paths_share_is_said_once(paths: list[str], found: tuple[str, list[str]]) -> None:
     assert below(paths) == found
+
+
+def test_a_run_ends_no_sooner_than_it_began_whatever_the_clock_did(tmp_path: Path) -> None:
+    with closing(SQLiteStore(tmp_path / "callboard.db")) as store:
+        bench = Bench(lambda: store)
+        number, fence = bench.owned(at=3.0e9)
+        store.commit([Write(number, fence, -6.0e8, [FACT], status=5)])
+        told = summary(store, store.find_run(number))
+    assert (told["created"], told["ended"]) == ("2065-01-24T05:20:00.000Z",) * 2
+    assert told["updated"] == told["created"]
+
+
+def test_a_task_that_is_tried_again_says_when() -> None:
+    assert brief(f"retry at {1_796_060_208.25:.16g}") == "retry at 2026-11-30T17:36:48.250Z"
+    assert brief(f"retry at {-363_939_791.5:.16g}") == "retry at 1958-06-20T17:36:48.500Z"

@@ -43,8 +43,8 @@ READ: dict[str, Any] = {
 }  # fmt: skip
 TOLD = {
     orders.Start: "Start {} {}.{}", orders.Stop: "Stop {} {}.{}", orders.Evaluate: "Evaluate r{} {}",
-    orders.List: "List {} {} page {}", orders.StopList: "Stop {} {} list", orders.Tick: "Wake {} tick at {.wall:g}",
-    orders.Wake: "Wake {} {}.{} {} at {.wall:g}", orders.Finish: "Finish {.name}",
+    orders.List: "List {} {} page {}", orders.StopList: "Stop {} {} list", orders.Tick: "Wake {} tick at {.wall:.16g}",
+    orders.Wake: "Wake {} {}.{} {} at {.wall:.16g}", orders.Finish: "Finish {.name}",
     orders.Refuse: "Refuse {.__class__.__name__}",
 }  # fmt: skip
 

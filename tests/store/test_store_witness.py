@@ -145,6 +145,27 @@ def test_a_copy_is_made_once_a_day_and_seven_are_kept(tmp_path: Path) -> None:
         assert copy.check() == [] and not copy.runs()
 
 
+def test_copies_do_not_multiply_when_the_clock_jumps(tmp_path: Path) -> None:
+    path, folder, day = tmp_path / "callboard.db", tmp_path / "backups", backups.EVERY
+    now = 1.8e9
+
+    def made(wall: float) -> int:
+        return sum(store.backup_if_due(wall) is not None for _ in range(3))
+
+    with closing(SQLiteStore(path)) as store:
+        assert made(now) == 1
+        assert [made(now - seconds) for seconds in range(0, 3600, 60)] == [0] * 60, "backwards in steps"
+        assert [made(now + years * 365 * day) for years in (68, -10, -68)] == [1, 1, 1]
+        assert [made(now + years * 365 * day) for years in (0, 68, -10, -68)] == [0, 0, 0, 0]
+        for later in range(20):  # a wrong clock that runs for weeks, again and again
+            store.backup_if_due(now + (68 * 365 + later) * day)
+        assert len(backups.found(folder, path)) == backups.KEPT
+        assert [made(now + days * day) for days in range(2, 12)] == [1] * 10
+        assert [path.name for path in backups.found(folder, path)] == [
+            backups.place(folder, path, now + days * day).name for days in range(11, 4, -1)
+        ]
+
+
 def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "callboard.db"
     with closing(SQLiteStore(path)) as store:

@@ -40,6 +40,11 @@ PROOFS: tuple[Proof, ...] = (
         "starved", "no inodes, no right to write, no descriptors, no memory", "starved:prove_starved", "cycles",
         gate=0, nightly=60, promise=(1, 4),
     ),
+    # T7
+    Proof(
+        "clock", "the wall clock jumps, by seconds and by decades, while a run waits", "clock:prove_clock", "jumps",
+        gate=3, nightly=20, promise=(5,),
+    ),
     # T8
     Proof(
         "frozen", "an owner stands still, and wakes up when another has the run", "frozen:prove_frozen", "freezes",

@@ -127,7 +127,8 @@ def ticked(work: Step, fact: Ticked) -> bool:
     if every is None or row.tick is None or row.tick.wall != fact.at or not run.acting:
         return False
     missed = max(0, math.floor((work.now.wall - fact.at) / every.seconds))
-    set_tick(work, row, fact.at + (missed + 1) * every.seconds)
+    following = fact.at + (missed + 1) * every.seconds
+    set_tick(work, row, min(following, work.now.wall + every.seconds))  # a wall set back makes nobody wait for longer
     if run.holds:
         row.missed = True
     elif not missed or every.misfire == "last":

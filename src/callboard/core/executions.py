@@ -179,7 +179,7 @@ def retry(step: Step, row: Node, reason: str, wait: float) -> None:
     """Between two attempts of one number."""
     step.move(row, RETRYING, reason)
     row.wake, row.wake_what = after(step.now, wait), "retry"
-    row.reason = f"retry at {row.wake.wall:g}"
+    row.reason = f"retry at {row.wake.wall:.16g}"
     step.orders.append(Wake(row.id, row.number, row.attempt, "retry", row.wake))
 
 

@@ -111,7 +111,7 @@ def because(run: Run) -> str:
     if keys:
         return f"listening {','.join(keys)}"
     walls = [tick.wall for tick in ticks if tick is not None]
-    return f"tick at {min(walls):g}" if walls else ""
+    return f"tick at {min(walls):.16g}" if walls else ""
 
 
 def listening(run: Run) -> list[str]:

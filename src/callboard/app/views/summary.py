@@ -30,8 +30,8 @@ def summary(store: Store, row: RunRow, base: Path | None = None) -> dict[str, An
         "status": word(row.status),
         "dir": begun(row, base).get("dir", "."),
         "created": iso(row.created),
-        "updated": iso(row.updated),
-        "ended": iso(row.ended),
+        "updated": iso(max(row.updated, row.created)),  # a clock that was set back ends no run before it began
+        "ended": iso(None if row.ended is None else max(row.ended, row.created)),
         "calls": totals["calls"],
         "cost": usd(totals["cost"]) if not unpriced or totals["cost"] else None,
         "unpriced": unpriced,

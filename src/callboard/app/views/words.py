@@ -26,8 +26,10 @@ def usd(nano: int | None) -> float | None:
 
 
 def brief(reason: str) -> str:
-    """A reason as a line has room for it: of many items the first three, and how many more there are."""
+    """A reason as a line has room for it: of many items the first three, and how many more there are; when it is."""
     what, _, keys = reason.partition(" ")
+    if reason.startswith("retry at "):
+        return f"retry at {iso(float(reason.removeprefix('retry at ')))}"
     named = keys.split(",")
     if what != "items" or len(named) <= _NAMED:
         return reason

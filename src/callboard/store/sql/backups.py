@@ -98,17 +98,16 @@ def found(folder: Path, database: Path) -> list[Path]:
 
 
 def is_due(folder: Path, database: Path, wall: float) -> bool:
-    """Whether the newest copy is older than a day, or from a day that is yet to come."""
-    daily = _daily(folder, database)
-    if not daily:
-        return True
-    newest = daily[0].name
-    return not place(folder, database, wall - EVERY).name < newest <= place(folder, database, wall).name
+    """Whether no copy is of this day: of the last one, or, by a clock that was set back since, of the next."""
+    first, last = (place(folder, database, wall + seconds).name for seconds in (-EVERY, EVERY))
+    return not any(first < path.name < last for path in _daily(folder, database))
 
 
-def thin(folder: Path, database: Path, kept: int = KEPT) -> None:
-    """Remove all daily copies but the newest."""
-    for path in _daily(folder, database)[kept:]:
+def thin(folder: Path, database: Path, wall: float, kept: int = KEPT) -> None:
+    """Remove all daily copies but the newest. Those of a time that is yet to come are the first to go: nobody knows
+    when they were made, and they would stay for ever."""
+    now = place(folder, database, wall).name
+    for path in sorted(_daily(folder, database), key=lambda path: path.name > now)[kept:]:
         point("file.clear")
         path.unlink(missing_ok=True)
 

@@ -212,7 +212,7 @@ class Database:
                 return None
             backups.clear(folder, f"{self.path.stem}-2")
             made = self.backup(backups.place(folder, self.path, wall))
-            backups.thin(folder, self.path)
+            backups.thin(folder, self.path, wall)
             return made
 
     def check(self) -> list[str]:

@@ -1,0 +1,73 @@
+"""Jumping clocks (T7): the proof at gate size, and the proof itself, shown a program that believes the wall."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from callboard.battery import clock, crowd
+from callboard.battery.clock import jumps, prove_clock
+from callboard.battery.proof import Proving
+from callboard.battery.proofs import PROOFS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TIMERS_BY_THE_WALL = """
+import time
+from callboard.core.deadline import Now
+from callboard.engine import clock
+clock.SystemClock.now = lambda self: Now(time.time(), self._boot, time.time())
+"""
+LEASES_BY_THE_WALL = """
+from callboard.store.sql import sqlite
+sqlite.holds = lambda lease, now: now.wall < lease.wall
+"""
+COPIES_OF_ANY_TIME = """
+from callboard.store.sql import backups
+backups.is_due = lambda folder, database, wall: not backups.place(folder, database, wall).exists()
+"""
+needs_library = pytest.mark.skipif(clock._library() is None, reason="libfaketime is not installed")
+
+
+@needs_library
+@pytest.mark.timeout(240)
+def test_nothing_comes_of_it_when_the_wall_clock_jumps(tmp_path: Path) -> None:
+    size = next(proof.gate for proof in PROOFS if proof.name == "clock")
+    found = prove_clock(Proving(tmp_path, size))
+    print(dict(found.figures))
+    assert found.failures == []
+    assert found.tried == size
+
+
+@needs_library
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    ("mechanism", "name", "says"),
+    [
+        (TIMERS_BY_THE_WALL, "-1 s", "retry took"),
+        (LEASES_BY_THE_WALL, "+1 h", "taken over"),
+        (COPIES_OF_ANY_TIME, "+1 h", "copies were made"),
+    ],
+    ids=["timers", "leases", "copies"],
+)
+def test_it_would_be_found_if_anything_counted_by_the_wall(
+    tmp_path: Path, mechanism: str, name: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crowd, "BEFORE", mechanism)
+    monkeypatch.setattr(clock, "jumps", lambda: [one for one in jumps() if one.name == name])
+    found = prove_clock(Proving(tmp_path, 1))
+    print(*found.failures, sep="\n")
+    assert [what for what in found.failures if says in what]
+
+
+def test_clocks_change_twice_a_year_where_they_change_at_all() -> None:
+    names = [jump.name for jump in jumps()]
+    assert [sum(zone in name for name in names) for zone in clock.ZONES] == [2] * len(clock.ZONES)
+    assert len(names) == next(proof.nightly for proof in PROOFS if proof.name == "clock")
+
+
+def test_without_the_library_it_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "_library", lambda: None)
+    assert prove_clock(Proving(tmp_path, 3)).skipped.endswith("pip install libfaketime")
