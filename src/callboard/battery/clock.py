@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 SIDE_BY_SIDE = 3
 LEASE = 1.0  # seconds for which the neighbour lends itself a run
-LATE = 0.7  # seconds that what is due may come late or be seen late, beside what the machine is late …
+LATE = 0.8  # seconds that what is due may come late or be seen late, beside what the machine is late …
 STOPPED = 2.0  # … and a limit, since it is not over before what hangs has been ended
 RETRY, REVIEW, LIMIT = 2.0, 2.5, 3.5  # seconds
 MEANT = {"retry": RETRY, "review": REVIEW, "limit": LIMIT, "shortest lease": LEASE, "longest lease": LEASE}
@@ -165,8 +165,8 @@ def _untimely(trial: Trial, noise: float) -> Iterator[str]:
     """What has not lasted as long as it was meant to, by the clock that nobody has touched."""
     for what, seconds in trial.seconds.items():
         off = seconds - MEANT[what]
-        early = 0.05 if "lease" in what else LATE + 2 * noise  # of the others the beginning is seen late
-        if off < -early or off > (STOPPED if what == "limit" else LATE) + 2 * noise:
+        early = 0.05 if "lease" in what else LATE + 3 * noise  # of the others the beginning is seen late
+        if off < -early or off > (STOPPED if what == "limit" else LATE) + 3 * noise:
             yield f"{what} took {seconds:.2f} s, not {MEANT[what]:g}"
 
 

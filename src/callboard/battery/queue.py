@@ -170,9 +170,7 @@ class Submitting:
     async def all(self, width: int) -> None:
         """Begin the next `share` runs."""
         end = self.next + self.share
-        async with asyncio.TaskGroup() as group:
-            for _ in range(width):
-                group.create_task(self._some(end))
+        await asyncio.gather(*(self._some(end) for _ in range(width)))
 
     async def until_tried(self, tried: Path, width: int) -> None:
         """In the first half whoever was accepted waits for the gate: until all others were refused, or all wait."""
@@ -231,9 +229,7 @@ def submit() -> None:
 
 async def _submit(one: Submitting) -> None:
     width = int(os.environ["CALLBOARD_MOST_RUNS"])
-    async with asyncio.TaskGroup() as group:
-        group.create_task(one.until_tried(Path(f"tried-{one.name}"), width))
-        group.create_task(one.all(width))
+    await asyncio.gather(one.until_tried(Path(f"tried-{one.name}"), width), one.all(width))
     await one.all(width)
 
 
