@@ -340,7 +340,11 @@ class Store(Protocol):
         ...
 
     def checkpoint(self) -> None:
-        """Housekeeping, when there is nothing else to do."""
+        """Copy the log back, when there is nothing else to do."""
+        ...
+
+    def backup_if_due(self, wall: float) -> Path | None:
+        """Keep a copy of all of it, once a day; where it is, if one was made. Raises StoreError: nothing is lost."""
         ...
 
     def put(self, data: bytes) -> str:

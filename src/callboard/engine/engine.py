@@ -27,6 +27,7 @@ from callboard.engine.owner import LEASE, Keeper, alive, retire
 from callboard.engine.publisher import Publisher
 from callboard.engine.room import Room
 from callboard.engine.taking import Parts, Taking, answer
+from callboard.engine.tending import Tending
 from callboard.engine.texts import Texts
 from callboard.engine.threads import Threads
 from callboard.engine.timers import Timers
@@ -117,6 +118,8 @@ class Engine:
         self._mail = Mailroom(parts, self._taking, serve=self._serve)
         parts.read_mail, parts.look = self._mail.read, self._mail.look
         parts.keeper.start()
+        self._tending = Tending(parts.store, parts.clock, self._threads)
+        self._tending.start()
         parts.room.begin()
         self._bell = Doorbell(self._folder, f"{parts.owner.pid}-{parts.owner.token}") if self._folder else None
         if self._bell is not None:
@@ -131,6 +134,7 @@ class Engine:
         finds them goes on.
         """
         parts = self._parts
+        calm = not interrupt or not parts.runs
         self._taking.closing = self._mail.closed = parts.turns.closing = parts.publisher.closing = True
         for held in list(parts.runs.values()) if interrupt else ():
             if held.run is not None and held.run.status in (INIT, RUNNING):
@@ -144,7 +148,7 @@ class Engine:
             await parts.publisher.idle()
             await parts.turns.flushed()
         await self._taking.release_all()
-        await self._close()
+        await self._close(tend=calm)
 
     async def let_go(self, run: int, *, interrupt: bool = True) -> bool:
         """Halt one run in good order and release it, as `stop` does with all; the others go on meanwhile.
@@ -175,7 +179,7 @@ class Engine:
     def stopped(self) -> bool:
         return self._taking.closing
 
-    async def _close(self) -> None:
+    async def _close(self, *, tend: bool = False) -> None:
         parts = self._parts
         parts.publisher.close()
         await self._taking.close()
@@ -183,6 +187,7 @@ class Engine:
         if self._bell is not None:
             self._bell.take_down()
         await asyncio.to_thread(parts.keeper.stop)
+        await asyncio.to_thread(lambda: self._tending.stop(once_more=tend))
         await asyncio.to_thread(parts.committer.close)
         retire(parts.owner)
 

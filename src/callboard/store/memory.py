@@ -210,6 +210,9 @@ class MemoryStore(MemoryRecords):
     def checkpoint(self) -> None:
         """There is no log."""
 
+    def backup_if_due(self, wall: float) -> None:
+        """There is nothing to copy."""
+
     def close(self) -> None:
         """Nothing to close: what is here stays as long as the object."""
 

@@ -47,6 +47,9 @@ SETTINGS = "PRAGMA busy_timeout = 60000; PRAGMA temp_store = MEMORY; PRAGMA sync
 Row = tuple[Any, ...]
 _open: WeakSet[Database] = WeakSet()
 
+#: Bytes that have to stay free beside a daily copy.
+_ROOM = 64 << 20
+
 
 class Database:
     """A project's database file. Connections are disowned in a forked child; use them from one thread at a time."""
@@ -208,12 +211,17 @@ class Database:
         """The daily copy into `backups/`, when the newest is older than a day; the oldest of too many are removed."""
         folder = self.path.parent / "backups"
         with backups.alone(self.path.parent / "run" / f"{self.path.name}.backup") as alone:
-            if not alone or not backups.is_due(folder, self.path, wall):
+            if not alone or not backups.is_due(folder, self.path, wall) or not self._has_plenty():
                 return None
             backups.clear(folder, f"{self.path.stem}-2")
             made = self.backup(backups.place(folder, self.path, wall))
             backups.thin(folder, self.path, wall)
             return made
+
+    def _has_plenty(self) -> bool:
+        """A copy must not take the room that work needs."""
+        there = os.statvfs(self.path.parent)
+        return there.f_bavail * there.f_frsize > 2 * self.path.stat().st_size + _ROOM
 
     def check(self) -> list[str]:
         """What SQLite finds wrong with the file, in its words; empty when nothing is."""
