@@ -13,7 +13,7 @@ from typing import Any
 
 from callboard.battery.worlds import KEYS, Chance, Seeded, a_persons_fact, a_plan, one_of, percent
 from callboard.core import facts as f
-from callboard.core import machine, orders, replay, rows
+from callboard.core import handover, machine, orders, replay, rows
 from callboard.core.admission import Admission
 from callboard.core.deadline import Now, left
 from callboard.core.graph import Graph
@@ -225,7 +225,11 @@ class World:
         self._load()
         if percent(self.chance, 50):
             self.step([self.something()], admitted=False)
-            self._load()
+        self.take_up()
+
+    def take_up(self) -> None:
+        """An engine has it from now on."""
+        self._load()
         self.admission.adopt(self.run)
         self.step([])
 
@@ -287,6 +291,50 @@ class World:
         """Rules that start each other for ever, one answer at a time, are no fault of the machine."""
         return bool(self.plan.rules) or any(task.every for task in self.plan.tasks)
 
+    def hand_over(self) -> World:
+        """The run is over, another one begins in its place with what is known from here."""
+        chance = self.chance
+        same = {task.name: task.name for task in self.plan.tasks if percent(chance, 85)}
+        partly = {name: name for name in same if self.run.nodes[self.graph.names[name]].mapped and percent(chance, 30)}
+        for name in partly:
+            del same[name]
+        left = handover.left(
+            self.run, self.graph, same, partly,
+            lambda node, number, revision: self.outcomes.get((1 << 40 | node << 20 | number, revision)),
+            {row[0]: row[4] for row in self.items.values()},
+        )  # fmt: skip
+        self.step([f.Replaced("next")])
+        assert self.run.status in ENDED and self.run.replaced == "next"
+        self.step([f.Reopened("retry")])
+        assert self.run.status in ENDED, "what was replaced is over"
+        heir = World(chance, self.plan)
+        facts: list[f.Fact] = list(handover.facts("run", left, one_of(chance, (1, 60, 10_000))))
+        while facts:
+            many = 1 + chance.below(len(facts))
+            admitted = percent(chance, 50)
+            heir.step(facts[:many], admitted=admitted)
+            facts = facts[many:]
+            if not admitted:
+                heir.take_up()
+        if not (self.plan.rules or any(task.every for task in self.plan.tasks)):
+            heir.has(left)
+        heir.step([f.Adopted("run", left.known)] if percent(chance, 50) else [])
+        return heir
+
+    def has(self, left: handover.Left) -> None:
+        """What was handed over is in its place."""
+        for known in left.known:
+            node = self.run.find(known.task if known.item is None else f"{known.task}/{known.item}")
+            assert node is not None, known
+            row = self.run.nodes[node]
+            if known.status in ("SUCCESS", "SKIPPED", "FAILED"):
+                assert (row.status.name, row.number, row.attempt) == (known.status, 1, 0), (known, row.status)
+            elif known.status == "review":
+                assert row.hold == "review" and row.draft is not None and row.draft.outcome == known.outcome
+        for name in left.whole:
+            row = self.run.nodes[self.graph.names[name]]
+            assert row.has_ended and row.number == 1, name
+
     def cancel(self) -> None:
         """A cancel always ends it, once what is at work has answered."""
         if self.run.status in ENDED:
@@ -324,6 +372,10 @@ def live(chance: Chance, steps: int = 30) -> World:
             world.begin()
         if percent(chance, 50):
             world.settle()
+        if percent(chance, 40) and not (world.recorder.outside or world.recorder.lists or world.run.pending):
+            world = world.hand_over()
+            for _ in range(chance.below(10)):
+                world.happen()
         world.cancel()
     except BaseException as error:
         lines = [_brief(task) for task in world.plan.tasks] + [str(rule) for rule in world.plan.rules]

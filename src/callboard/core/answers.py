@@ -83,11 +83,16 @@ def produced(work: Step, fact: f.Produced) -> bool:
         end(work, row, STOPPED, "stopped unreviewed")
         return True
     work.hold(row, "review")
+    await_review(work, row)
+    return True
+
+
+def await_review(work: Step, row: Node) -> None:
+    """How long a draft waits, where that has an end."""
     review = row.task.review
     if review is not None and review.expires is not None:
         row.wake, row.wake_what = after(work.now, review.expires), "review"
         work.orders.append(Wake(row.id, row.number, row.attempt, "review", row.wake))
-    return True
 
 
 def failed(work: Step, fact: f.Failed) -> bool:

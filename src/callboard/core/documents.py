@@ -29,7 +29,7 @@ def content(value: Any) -> bytes:
     return (value if isinstance(value, str) else _pretty(value) + "\n").encode()
 
 
-def bring(work: Step, row: Node, brought: f.Succeeded | Draft) -> None:
+def bring(work: Step, row: Node, brought: f.Succeeded | f.Known | Draft) -> None:
     """The documents of an outcome are those of the run from now on."""
     run, rows = work.run, work.decision.documents
     id = pack(run.number, row.id, row.number)

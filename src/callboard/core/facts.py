@@ -245,6 +245,54 @@ class Reopened(NamedTuple):
     node: int | str | None = None
 
 
+class Known(NamedTuple):
+    """What came of an execution in the run that is adopted, of a task or, with `item`, of one of its items.
+
+    `status`: SUCCESS, SKIPPED, FAILED (where that was allowed), `review` (a draft that waits, named by `hash`) or
+    LISTED (a mapped task has the list that stands in `Adopted.lists`, or goes over another's). With `value` an item is
+    laid by until its list is made anew: it counts if it comes with a value of that digest.
+    """
+
+    task: str
+    item: str | None
+    status: str
+    outcome: str = '{"value":null}'
+    why: str = ""
+    hash: str = ""
+    first: str | None = None  # what was produced, when the draft has been edited
+    rounds: int = 0  # rejections so far
+    documents: tuple[Written, ...] = ()
+    pending: tuple[str, ...] = ()
+    value: str = ""
+
+
+class KnownList(NamedTuple):
+    """The pages of a mapped task's list that have been read; `more` when there may be another."""
+
+    task: str
+    page: int
+    items: tuple[tuple[str, Any], ...]
+    more: bool = False
+
+
+class Adopted(NamedTuple):
+    """The run begins in place of the run `of`, with what is known from there, each after what it needs.
+
+    With `more` another such fact follows, and nothing starts before the last.
+    """
+
+    of: str
+    known: tuple[Known, ...] = ()
+    lists: tuple[KnownList, ...] = ()
+    more: bool = False
+
+
+class Replaced(NamedTuple):
+    """The run `by` goes on in place of this one, which is over."""
+
+    by: str
+
+
 class DocumentEdited(NamedTuple):
     path: str
     old: str
@@ -262,14 +310,14 @@ Fact: TypeAlias = (
     Begun | Admitted | Succeeded | Failed | TimedOut | Skipped | Stopped | ListStopped | LeaseLost | Halted
     | Refused | Raised | Produced | Edited | Approved | Rejected | Decided | Heard | Judged | Woke | Ticked
     | Listed | ListFailed | Asked | Paused | Resumed | Cancelled | Interrupted | Continued | Reopened
-    | DocumentEdited | Published
+    | Adopted | Replaced | DocumentEdited | Published
 )  # fmt: skip
 
 KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in Fact.__args__}
 
 #: A person's facts: refused aloud when they cannot be carried out; all others are dropped in silence when late.
 OF_PEOPLE = (
-    Raised, Edited, Approved, Rejected, Decided, Asked, Paused, Resumed, Cancelled, Continued, Reopened
+    Raised, Edited, Approved, Rejected, Decided, Asked, Paused, Resumed, Cancelled, Continued, Reopened, Replaced
 )  # fmt: skip
 
 
@@ -284,7 +332,18 @@ _TUPLES: dict[type[Any], dict[int, Callable[[Any], Any]]] = {
     Succeeded: {4: lambda notice: Notice(*notice), 5: lambda one: Written(*one), 6: str},
     Produced: {5: lambda notice: Notice(*notice), 6: lambda one: Written(*one), 7: str},
     Listed: {3: tuple},
+    Adopted: {1: lambda known: _known(known), 2: lambda one: _known_list(one)},
 }
+
+
+def _known(fields: list[Any]) -> Known:
+    known = Known(*fields)
+    return known._replace(documents=tuple(Written(*one) for one in known.documents), pending=tuple(known.pending))
+
+
+def _known_list(fields: list[Any]) -> KnownList:
+    known = KnownList(*fields)
+    return known._replace(items=tuple(tuple(item) for item in known.items))
 
 
 def decode(fields: list[Any]) -> Fact:

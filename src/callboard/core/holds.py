@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def paused(work: Step, fact: f.Paused) -> bool:
     run = work.run
     if run.status is not RUNNING or not run.acting:
-        raise No("only a running run can be paused")
+        raise No(f"the run goes on as {run.replaced}" if run.replaced else "only a running run can be paused")
     return add_hold(work, "paused")
 
 
@@ -39,21 +39,21 @@ def hold_admission(work: Step) -> None:
 def resumed(work: Step, fact: f.Resumed) -> bool:
     if not work.living().holds & {"paused", "budget"}:
         raise No("the run is not paused")
-    return _lift(work, "paused", "budget")
+    return lift(work, "paused", "budget")
 
 
 def raised(work: Step, fact: f.Raised) -> bool:
     work.living()
-    return _lift(work, "budget")
+    return lift(work, "budget")
 
 
 def continued(work: Step, fact: f.Continued) -> bool:
     if "interrupted" not in work.living().holds:
         raise No("the run is not interrupted")
-    return _lift(work, "interrupted")
+    return lift(work, "interrupted")
 
 
-def _lift(work: Step, *holds: str) -> bool:
+def lift(work: Step, *holds: str) -> bool:
     """Lift holds; with the last one, what waits is offered again and missed ticks follow their policy."""
     run = work.run
     had = bool(run.holds)

@@ -162,7 +162,7 @@ def _check_ended(run: Run) -> None:
 _ANSWERS = (
     f.Succeeded, f.Failed, f.TimedOut, f.Skipped, f.Stopped, f.LeaseLost, f.Halted, f.Refused, f.Produced
 )  # fmt: skip
-_ON_ENDED = (f.Reopened, f.DocumentEdited)
+_ON_ENDED = (f.Reopened, f.Replaced, f.DocumentEdited)
 
 
 class Recorder:

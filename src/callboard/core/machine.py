@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from callboard.core import answers, documents, events, holds, people, reopening
+from callboard.core import adopting, answers, documents, events, holds, people, reopening
 from callboard.core import facts as f
 from callboard.core.executions import write
 from callboard.core.orders import Refuse
@@ -105,6 +105,8 @@ HANDLERS: dict[type[Any], Callable[[Step, Any], bool]] = {
     f.Interrupted: holds.interrupted,
     f.Continued: holds.continued,
     f.Reopened: reopening.reopened,
+    f.Adopted: adopting.adopted,
+    f.Replaced: adopting.replaced,
     f.DocumentEdited: documents.document_edited,
     f.Published: documents.published,
 }

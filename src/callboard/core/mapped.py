@@ -6,15 +6,18 @@ only here, and by the items of tasks that go over the same list.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
 
 from callboard.core.encoding import encode
-from callboard.core.executions import act, begin, end
+from callboard.core.executions import act, begin, end, start
 from callboard.core.graph import MOST_NODES
 from callboard.core.status import FAILED, INIT, RUNNING, SKIPPED, STOPPED, STOPPING, SUCCESS
 
 if TYPE_CHECKING:
-    from callboard.core.facts import Listed
+    from collections.abc import Mapping
+
+    from callboard.core.facts import KnownList, Listed
     from callboard.core.run import Mapped, Node
     from callboard.core.step import Step
 
@@ -45,9 +48,42 @@ def listed(step: Step, row: Node, fact: Listed) -> None:
         mapped.lost = True
         return judge(step, row)
     mapped.more = bool(fact.more and new)
-    for key, value in new.items():
-        begin(step, _add(step, row, key, encode(value)), None, cause="item")
+    _begin_items(step, row, new)
     return judge(step, row)
+
+
+def _begin_items(step: Step, row: Node, items: Mapping[str, Any]) -> None:
+    for key, value in items.items():
+        text = encode(value)
+        item = _add(step, row, key, text)
+        if row.number == 1 and item.kept and item.kept == digest(text):
+            _keep(step, row, item)
+        else:
+            begin(step, item, None, cause="item")
+
+
+def digest(value: str) -> str:
+    """Tells by what value an adopted item was made; of an item of a list that goes over another's, "null"."""
+    return sha256(value.encode()).hexdigest()
+
+
+def relist(step: Step, row: Node, known: KnownList | None) -> None:
+    """A mapped task goes on with the list that is known of it, or over a list that is."""
+    start(step, row)
+    if known is None or row.id in step.run.graph.overs:
+        return
+    mapped = list_of(row)
+    mapped.due, mapped.page, mapped.more = False, known.page, known.more
+    _begin_items(step, row, dict(known.items))
+    judge(step, row)
+
+
+def _keep(step: Step, row: Node, item: Node) -> None:
+    """An item that was laid by comes in the list as it was: it has ended already, and counts."""
+    step.moved[row.id] = row
+    step.count(row)
+    for twin in step.run.graph.twins.get(row.id, ()):
+        _begin_twin(step, step.run.nodes[twin], row, item)
 
 
 def _add(step: Step, row: Node, key: str, value: str) -> Node:
@@ -90,6 +126,8 @@ def _begin_twin(step: Step, row: Node, over: Node, item: Node) -> None:
         assert item.key is not None
         twin = _add(step, row, item.key, "null")
         combination = ((item.id, item.number, item.revision),)
+        if row.number == 1 and twin.kept and item.kept:
+            return _keep(step, row, twin)
         if twin.status is INIT or twin.has_ended:
             begin(step, twin, combination, cause="item")
         else:

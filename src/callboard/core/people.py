@@ -36,6 +36,8 @@ def asked(work: Step, fact: f.Asked) -> bool:
 
 def cancelled(work: Step, fact: f.Cancelled) -> bool:
     run = work.run
+    if run.replaced:
+        raise No(f"the run goes on as {run.replaced}")
     if run.status in ENDED:
         raise No("the run has ended")
     if run.status is INIT:

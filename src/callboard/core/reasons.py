@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from callboard.core.admission import Admission
     from callboard.core.run import Node, Run
 
-_HOLDS = ("paused", "budget", "interrupted")
+_HOLDS = ("paused", "budget", "interrupted", "adopting")
 
 
 def why(run: Run, node: int, admission: Admission | None = None) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from callboard.core import replay
 from callboard.core.deadline import Now
-from callboard.core.facts import DocumentEdited, Reopened
+from callboard.core.facts import DocumentEdited, Reopened, Replaced
 from callboard.core.run import Run
 from callboard.core.status import ENDED, Status
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from callboard.core.plan import Plan
     from callboard.core.step import Decision
 
-_ON_ENDED = (Reopened.__name__, DocumentEdited.__name__)
+_ON_ENDED = (Reopened.__name__, Replaced.__name__, DocumentEdited.__name__)
 _COUNTED = ("wake", "tick", "fired")
 
 Batch = tuple[float, "Sequence[str]"]  # wall, facts

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 def reopened(work: Step, fact: f.Reopened) -> bool:
     run = work.run
+    if run.replaced:
+        raise No(f"the run goes on as {run.replaced}")
     if run.status not in ENDED:
         raise No("only an ended run can be reopened")
     tasks = run.nodes[: len(run.plan.tasks)]

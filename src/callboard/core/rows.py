@@ -32,6 +32,8 @@ def dump_run(run: Run) -> str:
     data: dict[str, Any] = {}
     if not run.begun:
         data["unbegun"] = 1  # cancelled before it began
+    if run.replaced:
+        data["replaced"] = run.replaced
     if run.holds:
         data["holds"] = sorted(run.holds)
     if run.cancelling:
@@ -98,6 +100,7 @@ def load(
 
 def _load_state(run: Run, data: dict[str, Any]) -> None:
     run.begun = run.status is not INIT and "unbegun" not in data
+    run.replaced = data.get("replaced", "")
     run.holds = set(data.get("holds", ()))
     run.cancelling = bool(data.get("cancelling"))
     run.failing = data.get("failing", -1)
@@ -139,8 +142,11 @@ def _load_executions(run: Run, executions: Iterable[Sequence[Any]]) -> None:
     run.counter = counter
 
 
+_PLAIN = ("tries", "losses", "revision", "rounds", "note", "hold", "stale", "kept", "fired", "wake_what", "read")
+
+
 def _load_extra(node: Node, data: dict[str, Any]) -> None:
-    for name in ("tries", "losses", "revision", "rounds", "note", "hold", "stale", "fired", "wake_what", "read"):
+    for name in _PLAIN:
         if name in data:
             setattr(node, name, data[name])
     for name in ("early", "handled", "missed", "judged", "current", "fresh"):

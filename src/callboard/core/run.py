@@ -58,9 +58,9 @@ class Node:
 
     __slots__ = (
         "at", "attempt", "began", "broken", "combination", "current", "derived", "draft", "early", "fired", "fresh",
-        "handled", "hold", "id", "judged", "key", "limits", "losses", "mapped", "may", "meets", "missed", "movers",
-        "next", "note", "number", "parent", "read", "reason", "revision", "rounds", "stale", "status", "task", "tick",
-        "tries", "up_began", "waiting", "wake", "wake_what",
+        "handled", "hold", "id", "judged", "kept", "key", "limits", "losses", "mapped", "may", "meets", "missed",
+        "movers", "next", "note", "number", "parent", "read", "reason", "revision", "rounds", "stale", "status", "task",
+        "tick", "tries", "up_began", "waiting", "wake", "wake_what",
     )  # fmt: skip
 
     def __init__(
@@ -96,6 +96,7 @@ class Node:
         self.missed = False  # a tick came while the run had a hold
         self.read: dict[str, str] | None = None  # documents read: path → hash
         self.stale = ""
+        self.kept = ""  # digest of the value an adopted item was made of; until it runs again
         self.mapped: Mapped | None = None
         # counted, never stored:
         self.waiting = 0  # needs not met
@@ -146,7 +147,7 @@ class Run:
     __slots__ = (
         "at_work", "begun", "branches", "cancelling", "changed", "counter", "documents", "events", "failing",
         "failures", "graph", "heard", "held", "holds", "hopeful", "id", "nodes", "number", "open", "pending",
-        "plan", "probing", "queued", "status", "stops", "used",
+        "plan", "probing", "queued", "replaced", "status", "stops", "used",
     )  # fmt: skip
 
     def __init__(self, number: int, id: str, plan: Plan, graph: Graph | None = None) -> None:
@@ -157,7 +158,8 @@ class Run:
         self.nodes = [Node(n, task, () if task.map else limits[n]) for n, task in enumerate(plan.tasks)]
         self.branches = [BranchState() for _ in self.graph.branches]
         self.begun = False  # its roots have begun
-        self.holds: set[str] = set()  # paused | budget | interrupted
+        self.replaced = ""  # id of the run that goes on in place of this one
+        self.holds: set[str] = set()  # paused | budget | interrupted | adopting
         self.cancelling = False
         self.failing = -1  # the task whose failure stops the run
         self.counter = 0  # rises with each number that begins

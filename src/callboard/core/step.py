@@ -108,6 +108,8 @@ class Step:
 
     def living(self) -> Run:
         """The run, when it has begun and not ended. Raises No."""
+        if self.run.replaced:
+            raise No(f"the run goes on as {self.run.replaced}")
         if self.run.status is not RUNNING:
             raise No("the run has not begun" if self.run.status is INIT else "the run has ended")
         return self.run
@@ -181,6 +183,13 @@ class Step:
         self.run.held.add(row.id)
         self.release(row)
         self.moved[row.id] = row
+
+    def take_in(self, row: Node) -> None:
+        """RUNNING, and nobody works: what becomes of it is known. It takes no unit of its limits."""
+        self.move(row, RUNNING)
+        self.run.at_work -= 1
+        row.hold = "adopted"
+        self.run.held.add(row.id)
 
     # ── limits ──────────────────────────────────────────────────────────────────────────────────────────
 
