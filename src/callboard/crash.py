@@ -55,6 +55,7 @@ POINTS = {
     "transaction.commit": "all of it is written, and will be committed",
     "transaction.committed": "it is, and nobody has been told",
     "run.create": "a run was inserted",
+    "run.adopt": "a run was ended, and the one that goes on in its place was inserted",
     "run.claim": "a run was claimed",
     "run.release": "runs were released",
     "lease.renew": "leases were renewed",

@@ -214,6 +214,26 @@ class Store(Protocol):
         """Many at once, each (id, name, plan, params, face, at, parent); with owner and lease they are claimed."""
         ...
 
+    def adopt(
+        self,
+        write: Write,
+        *,
+        id: str,
+        name: str,
+        plan: str,
+        params: str,
+        face: str,
+        facts: Sequence[tuple[str, str]],
+        calls: Sequence[Call] = (),
+    ) -> RunRow:
+        """Record the `write` that ends a run, and the run that goes on in its place, in one transaction.
+
+        That one is in INIT with `facts` (as of `append`) in its inbox and none other, its parent is the run of `write`,
+        and `calls` are rows of its ledger, whatever run they name. Raises as `commit`, and Conflict when there is a run
+        with this id.
+        """
+        ...
+
     def append(self, run: int, facts: Sequence[tuple[str, str]], at: float, *, urgent: bool = False) -> int:
         """Put (id, encoded fact) pairs into the inbox, synced; ids known already are left out. The last offset.
 

@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from callboard.app.settings import Settings
     from callboard.core.facts import Fact
     from callboard.core.plan import Task
+    from callboard.core.run import Run
     from callboard.engine.apply import Applied
     from callboard.engine.engine import Engine
-    from callboard.ports import Backend, Cache, Json, Owner, RunRow, Work
+    from callboard.ports import Backend, Cache, Json, Owner, RunRow, RunRows, Work
 
 #: Children for user functions, and calls each carries at once.
 CHILDREN, CALLS = 2, 16
@@ -92,6 +93,13 @@ class House:
         newest: RunRow = max(rows, key=lambda row: row.number)
         return newest
 
+    def successor(self, row: RunRow) -> RunRow:
+        """The run that goes on in place of this one, after as many adoptions as there were; itself without any."""
+        decode = load("text.strict", "decode")
+        while (by := decode(row.state).get("replaced")) is not None:
+            row = self.store.find_run(by)
+        return row
+
     def begun(self, row: RunRow) -> dict[str, Any]:
         """What a run began with, every directory where it lies now."""
         return places.found(load("text.strict", "decode")(row.params), self.base)
@@ -126,6 +134,12 @@ class House:
         folder = self.project.bells if self.project is not None else None
         applied: Applied = load("engine.apply", "apply")(self.store, self.clock, run, facts, folder=folder)
         return applied
+
+    def replace(self, run: int, successor: Callable[[RunRows, Run], Any]) -> RunRow | None:
+        """End a run and begin the one that `successor` makes of it, as `engine.replacing.replace` says."""
+        put = _Shelf(self, lambda state, why: None).put
+        replaced: RunRow | None = load("engine.replacing", "replace")(self.store, self.clock, run, successor, put)
+        return replaced
 
     @cached_property
     def reserve(self) -> Any:

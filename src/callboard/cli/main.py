@@ -26,6 +26,7 @@ VERBS = {
     "logs": "show what a run has said",
     "pause": "let what is at work end, start nothing new",
     "cancel": "stop a run for good",
+    "adopt": "let a run go on with its changed pipeline file",
     "approve": "approve the draft a run waits with, or decide about an effect",
     "reject": "reject the draft a run waits with",
     "production": "set up productions, list their instances, update their index",

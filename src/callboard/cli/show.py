@@ -93,6 +93,8 @@ def _tasks(found: list[dict[str, Any]]) -> list[str]:
 def _where(run: dict[str, Any]) -> list[str]:
     instance = run["instance"]
     lines = [] if run["dir"] == os.getcwd() else [f"begun in {from_here(run['dir'])}"]
+    if run["adopts"]:
+        lines.append(f"in place of {run['adopts']}, with a changed file")
     if instance:
         where = from_here(os.path.join(run["dir"], instance["instance_dir"]))
         lines.append(f"instance {instance['instance_id']} in {where}")

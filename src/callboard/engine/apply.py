@@ -81,7 +81,7 @@ def _judge_here(
         if taken is None:
             return None
         try:
-            return _step_once(store, clock, taken, own)
+            return step_once(store, clock, taken, own)
         finally:
             with contextlib.suppress(FenceLost):
                 store.release(run, taken.fence)
@@ -89,7 +89,8 @@ def _judge_here(
         retire(owner)
 
 
-def _step_once(store: Store, clock: Clock, taken: recovery.Taken, own: set[str]) -> Applied:
+def step_once(store: Store, clock: Clock, taken: recovery.Taken, own: set[str]) -> Applied:
+    """Recover what the run's dead owner left, and judge its letters, of which those in `own` are refused aloud."""
     held = Held(taken.rows.run, taken.fence)
     run = recovery.put_in_memory(held, taken.rows, recovery.Shapes(1))
     told: dict[int, str] = {}
@@ -102,7 +103,7 @@ def _step_once(store: Store, clock: Clock, taken: recovery.Taken, own: set[str])
     drained = len(taken.letters) < recovery.MOST_LETTERS
     now = clock.now()
     decision = machine.step(run, facts, now, drained, None)
-    store.commit([_write(taken, decision, now)])
+    store.commit([write_of(taken, decision, now)])
     for order in decision.orders:
         if type(order) is Refuse and isinstance(order.fact, OF_PEOPLE) and told.get(id(order.fact)) in own:
             raise Refused(order.why)
@@ -113,7 +114,8 @@ def _nothing_inside(task: Task) -> bool:
     return False
 
 
-def _write(taken: recovery.Taken, decision: Decision, now: Now) -> Write:
+def write_of(taken: recovery.Taken, decision: Decision, now: Now) -> Write:
+    """What a step of a run that was taken here writes; its letters are consumed with it."""
     return Write(
         taken.rows.run.number,
         taken.fence,

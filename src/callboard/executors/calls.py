@@ -57,7 +57,7 @@ class RecordedModel:
         """As `ports.Model`; an answer this number has paid for comes back with `cached` set. Raises BudgetRefused."""
         hash = prompt_hash(request)
         index, had = await self._place(hash)
-        if had is not None and had.status == "settled" and had.answer is not None:
+        if had is not None and had.status in ("settled", "cached") and had.answer is not None:
             self.calls.append(had)
             return _answer(had.answer)
         call = self._row(request, hash, index)

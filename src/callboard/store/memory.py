@@ -175,6 +175,29 @@ class MemoryStore(MemoryRecords):
                     self._change(row.number, fence=row.fence + 1, owner=owner, lease=lease)
             return [self._runs[row.number].row for row in rows]
 
+    def adopt(
+        self,
+        write: Write,
+        *,
+        id: str,
+        name: str,
+        plan: str,
+        params: str,
+        face: str,
+        facts: Sequence[tuple[str, str]],
+        calls: Sequence[Call] = (),
+    ) -> RunRow:
+        with self._lock:
+            if id in self._numbers:
+                raise Conflict(f"there is a run {id!r} already")
+            run = (id, name, plan, params, face, write.at, write.run)
+            self._check_new(run)
+            self.commit([write])
+            row = self._create(*run, facts)
+            for call in calls:
+                self._settle(call._replace(run=row.number))
+            return row
+
     def append(self, run: int, facts: Sequence[tuple[str, str]], at: float, *, urgent: bool = False) -> int:
         with self._lock:
             one = self._of(run)
@@ -424,14 +447,24 @@ class MemoryStore(MemoryRecords):
             if (row.plan, row.params) != (digest(plan), params):
                 raise Conflict(f"there is a run {id!r} already, with another plan or other parameters")
 
-    def _create(self, id: str, name: str, plan: str, params: str, face: str, at: float, parent: int | None) -> RunRow:
+    def _create(
+        self,
+        id: str,
+        name: str,
+        plan: str,
+        params: str,
+        face: str,
+        at: float,
+        parent: int | None,
+        facts: Sequence[tuple[str, str]] = (("begun", encode_fact(Begun())),),
+    ) -> RunRow:
         if id in self._numbers:
             return self._runs[self._numbers[id]].row
         hash, number = digest(plan), len(self._runs) + 1
         row = RunRow(number, id, name, hash, 0, "{}", params, face, 0, None, None, at, at, None, parent)
         self._plans[hash], self._numbers[id], self._runs[number] = plan, number, _Run(row)
         self._open += 1
-        self._post(self._runs[number], [("begun", encode_fact(Begun()))], at)
+        self._post(self._runs[number], facts, at)
         return row
 
     def _post(self, one: _Run, facts: Sequence[tuple[str, str]], at: float) -> int:

@@ -29,6 +29,8 @@ def resume(house: House, row: RunRow, *, again: str | None = None, restart: str 
 
 
 def _facts(run: Run, row: RunRow, again: str | None, restart: str | None) -> list[Fact]:
+    if run.replaced:
+        raise Refused(f"run {row.id} goes on as {run.replaced}: callboard resume {run.replaced}")
     if restart is not None:
         return [Reopened("restart", restart)]
     if again is not None:

@@ -71,7 +71,7 @@ def submit_pipeline(
     known = _known(house, id, "pipelines")
     if known is not None:
         _demand_same(known, house.begun(known), file, text)
-        return known
+        return house.successor(known)
     check_override(house)
     parsed = read_pipeline(house, file, vars=vars, remark=remark)
     manager = _manager(parsed, production)
@@ -94,6 +94,7 @@ def submit_pipeline(
         "now": iso(house.clock.now().wall),
         "overwrite": overwrite,
         "file": places.pipeline(str(file), os.getcwd(), house.base),
+        **({"result": _saved(production)} if production.document_type is not None else {}),
     }
     row = _create(house, plan, params, name or plan.name, id, "pipelines")
     make_instance(house, row)
@@ -204,9 +205,18 @@ def _with_result(plan: Plan, production: Production, manager: Any) -> Plan:
             f"the production {manager.config.name!r} has no step {step!r}; it has {', '.join(manager.config.steps)}"
         )
     manager.names.kind(production.document_type)
-    saved = {"document_type": production.document_type, "step": step, "suffix": production.suffix}
-    inputs = {**last.inputs, **{name: value for name, value in saved.items() if value is not None}}
-    return plan._replace(tasks=(*plan.tasks[:-1], last._replace(inputs=inputs)))
+    return with_saved(plan, _saved(production))
+
+
+def _saved(production: Production) -> dict[str, str]:
+    saved = {"document_type": production.document_type, "step": production.step, "suffix": production.suffix}
+    return {name: value for name, value in saved.items() if value is not None}
+
+
+def with_saved(plan: Plan, saved: Mapping[str, str]) -> Plan:
+    """The plan whose last step saves its output as this document."""
+    last = plan.tasks[-1]
+    return plan._replace(tasks=(*plan.tasks[:-1], last._replace(inputs={**last.inputs, **saved})))
 
 
 def _instance(manager: Any, production: Production, file: Path) -> tuple[dict[str, Any], str]:

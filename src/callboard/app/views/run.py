@@ -48,7 +48,7 @@ def in_memory(store: Store, row: RunRow) -> Run:
 def show(
     store: Store, row: RunRow, *, alive: Callable[[Owner], bool], base: Path | None = None, room: str = ""
 ) -> dict[str, Any]:
-    """`{…summary, because, carried_out_by, instance, tasks: [{name, status, number, reason, items?}], held, …}`.
+    """`{…summary, because, adopts, adopted_by, carried_out_by, instance, tasks: [{name, status, …, items?}], held, …}`.
 
     `base` is the directory of the project, `room` what it lacks to write. `held` is what a person is waited for with, a
     list of `held.held`; `next` the command to say.
@@ -59,6 +59,8 @@ def show(
     return {
         **summary(store, row, base),
         "because": reason(run, owned=owned, room=room),
+        "adopts": begun(row, base).get("adopts"),
+        "adopted_by": run.replaced or None,
         "instance": {name: playing[name] for name in _INSTANCE} if playing else None,
         "carried_out_by": row.owner.pid if owned and row.owner else None,
         "tasks": [_task(store, run, task) for task in run.nodes[: len(run.plan.tasks)]],
@@ -133,6 +135,8 @@ def documents(store: Store, row: RunRow, run: Run, base: Path | None = None) -> 
 
 def next_command(run: Run, row: RunRow, *, owned: bool) -> str | None:
     """The command that brings this run on, if a person can do something about it."""
+    if run.replaced:
+        return f"callboard show {run.replaced}"
     if run.status in (INIT, RUNNING):
         again = f"callboard resume {row.id}" if run.holds or not owned else None
         return _answer(run, row) or again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from callboard.app.views.run import in_memory
@@ -35,4 +36,6 @@ def runs(
 
 
 def _because(store: Store, row: RunRow, is_owned: Callable[[RunRow], bool], room: str) -> str:
-    return "" if row.status in ENDED else reason(in_memory(store, row), owned=is_owned(row), room=room)
+    if row.status in ENDED:
+        return f"adopted {by}" if (by := json.loads(row.state).get("replaced")) else ""
+    return reason(in_memory(store, row), owned=is_owned(row), room=room)

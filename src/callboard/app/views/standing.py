@@ -14,8 +14,11 @@ NO_ENGINE = "no engine"
 
 
 def reason(run: Run, *, owned: bool, room: str = "") -> str:
-    """The machine's word for it; *no engine* where only somebody to carry it out is missing. `room` is what the project
-    lacks to write, in words, so that whoever carries the run out has paused."""
+    """The machine's word for it; *no engine* where only somebody to carry it out is missing, *adopted RUN* where that
+    run goes on in its place. `room` is what the project lacks to write, in words, so that whoever carries the run out
+    has paused."""
+    if run.replaced:
+        return f"adopted {run.replaced}"
     if room and owned and run.status not in ENDED:
         return f"paused: {room}"
     said = because(run)

@@ -50,6 +50,8 @@ def waits(because: str) -> str:
             return f"waiting until {iso(float(name.removeprefix('at ')))}"
         case "budget":
             return "stopped by its budget"
+        case "adopted":
+            return f"goes on as {name}"
         case "no":
             return "nobody carries it out"
     return because

@@ -19,7 +19,7 @@ from callboard.core.facts import encode as encode_fact
 from callboard.core.plan import digest
 from callboard.crash import point
 from callboard.errors import Conflict, FenceLost, NotFound, StoreError, UsageError
-from callboard.ports import Bounds, Json, Owner, RunRow, Write
+from callboard.ports import Bounds, Call, Json, Owner, RunRow, Write
 from callboard.store import chain, seals, strict
 from callboard.store.bounds import USUAL
 from callboard.store.content import Content
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from callboard.core.deadline import Deadline, Now
 
-BEGUN = "begun"  # id of the letter that every run begins with
+BEGINNING = (("begun", encode_fact(Begun())),)  # the letter that a run begins with
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -155,6 +155,37 @@ class SQLiteStore(Sound, RecordTable):
                     writer.execute(q.CLAIM, (row.number, row.fence, text, None, *_columns(lease)))
             return [run_row(writer.execute(q.RUN, (row.number,)).fetchall()[0]) for row in rows]
 
+    def adopt(
+        self,
+        write: Write,
+        *,
+        id: str,
+        name: str,
+        plan: str,
+        params: str,
+        face: str,
+        facts: Sequence[tuple[str, str]],
+        calls: Sequence[Call] = (),
+    ) -> RunRow:
+        try:
+            with self.transaction() as writer:
+                if writer.execute(q.RUN_BY_ID, (id,)).fetchall():
+                    raise Conflict(f"there is a run {id!r} already")
+                row = _create_run(writer, id, name, plan, params, face, write.at, write.run, facts)
+                ledger = [call._replace(run=row.number) for call in calls]
+                batch = batches.encode([write._replace(ledger=[*write.ledger, *ledger])], self._head, self.content.put)
+                try:
+                    writer.execute(batch.statement, batch.bindings)
+                except (apsw.Error, UnicodeError) as error:
+                    raise self._reason(error, [write]) from error
+                point("run.adopt")
+        except BaseException:
+            self._heads.pop(write.run, None)
+            raise
+        self._heads.update(batch.heads)
+        self.known_sound.add(row.number)
+        return row
+
     def append(self, run: int, facts: Sequence[tuple[str, str]], at: float, *, urgent: bool = False) -> int:
         ids = [id for id, _ in facts]
         room.for_letters(self.row, self.bounds, run, ids, urgent=urgent)
@@ -256,7 +287,15 @@ class SQLiteStore(Sound, RecordTable):
 
 
 def _create_run(
-    writer: apsw.Connection, id: str, name: str, plan: str, params: str, face: str, at: float, parent: int | None
+    writer: apsw.Connection,
+    id: str,
+    name: str,
+    plan: str,
+    params: str,
+    face: str,
+    at: float,
+    parent: int | None,
+    facts: Sequence[tuple[str, str]] = BEGINNING,
 ) -> RunRow:
     identifier(id)
     if name:
@@ -270,7 +309,7 @@ def _create_run(
         number = _one(writer.execute(q.ADD_RUN, row))
         writer.execute(q.ADD_STANDING, (number, at, seals.of_standing(number, 0, at, 0)))
         writer.execute(q.ADD_BIRTH, (number, at, *chain.birth(at, row, plan if first else None)))
-        _post(writer, number, [(BEGUN, encode_fact(Begun()))], at)
+        _post(writer, number, facts, at)
         there = writer.execute(q.RUN, (number,)).fetchall()
     found = run_row(there[0])
     if (found.plan, found.params) != (hash, params):

@@ -1,0 +1,232 @@
+"""A run goes on with a changed pipeline file: what is shown, what is kept, what runs again, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from doors_desk import Desk
+
+CHAIN = """
+name: Chain
+pipe:
+  - {name: one, type: command, command: [sh, -c, "echo one >> calls; cat; echo -one"]}
+  - {name: two, type: command, command: [sh, -c, "echo two >> calls; cat; echo -two"]}
+  - {name: three, type: command, command: [sh, -c, "echo three >> calls; test -e good && cat"], output_file: three.txt}
+  - {name: four, type: command, command: [sh, -c, "echo four >> calls; cat; echo -four"]}
+"""
+FIXED = CHAIN.replace("test -e good && cat", "cat; echo -fixed")
+
+
+def calls(desk: Desk) -> list[str]:
+    """Which steps were carried out, in order."""
+    return desk.read("calls").split()
+
+
+@pytest.fixture
+def failed(desk: Desk) -> str:
+    """A run whose third step has failed."""
+    desk.write("chain.ai", CHAIN)
+    desk.good("run", "chain.ai", "x", "--id", "show", code=1)
+    assert calls(desk) == ["one", "two", "three"]
+    return "show"
+
+
+def fates(found: Any) -> dict[str, str]:
+    return {step["name"]: step["fate"] for step in found["steps"]}
+
+
+def test_a_fixed_step_and_what_comes_after_it_run_again_and_nothing_else(desk: Desk, failed: str) -> None:
+    desk.write("chain.ai", FIXED)
+    said = desk.good("adopt", failed)
+    assert "~ three: command" in said.out and "2 steps would be kept, 1 step would run again" in said.out
+    assert said.last == "next: callboard adopt show --yes"
+    assert desk.json("ls")[0]["id"] == "show" and len(desk.json("ls")) == 1, "a preview writes nothing"
+    said = desk.good("adopt", failed, "--yes")
+    assert said.last == "next: callboard resume show.2" and calls(desk) == ["one", "two", "three"]
+    assert desk.good("resume", "show.2").out == "x-one-two-fixed-four\n"
+    assert calls(desk) == ["one", "two", "three", "three", "four"]
+    assert desk.read("three.txt") == "x-one-two-fixed"
+
+
+def test_what_is_shown_has_everything_in_json(desk: Desk, failed: str) -> None:
+    desk.write("chain.ai", FIXED)
+    found = desk.json("adopt", failed)
+    assert fates(found) == {"one": "kept", "two": "kept", "three": "again", "four": "begins"}
+    (step,) = [step for step in found["steps"] if step["what"] == "changed"]
+    assert step["name"] == "three" and step["why"] == "command changed"
+    assert [change["key"] for change in step["changes"]] == ["command"]
+    assert (found["kept"], found["again"], found["adopted"]) == (2, 1, None)
+    assert desk.json("adopt", failed, "--yes")["adopted"] == "show.2"
+
+
+def test_the_run_that_was_replaced_points_on_and_takes_nothing_any_more(desk: Desk, failed: str) -> None:
+    desk.write("chain.ai", FIXED)
+    desk.good("adopt", failed, "--yes")
+    shown = desk.json("show", "show")
+    assert (shown["status"], shown["because"], shown["adopted_by"]) == ("failed", "adopted show.2", "show.2")
+    assert desk.good("show", "show").last == "next: callboard show show.2"
+    assert "in place of show" in desk.good("show", "show.2").out
+    assert {run["id"]: run["because"] for run in desk.json("ls")} == {"show.2": "no engine", "show": "adopted show.2"}
+    assert "goes on as show.2" in desk.good("ls").out
+    for words in (["resume", "show"], ["resume", "show", "--retry"], ["cancel", "show"], ["pause", "show"]):
+        said = desk.call(*words)
+        assert said.code == 2 and "goes on as show.2" in said.err, said
+    said = desk.call("adopt", "show")
+    assert said.code == 2 and "callboard adopt show.2" in said.err
+
+
+def test_adopting_twice_is_one_adoption(desk: Desk, failed: str) -> None:
+    desk.write("chain.ai", FIXED)
+    desk.good("adopt", failed, "--yes")
+    assert "goes on as show.2 already" in desk.good("adopt", failed, "--yes").out
+    assert len(desk.json("ls")) == 2
+    desk.write("chain.ai", FIXED.replace("-fixed", "-better"))
+    assert desk.call("adopt", failed, "--yes").code == 2
+    assert desk.json("adopt", "show.2", "--yes")["adopted"] == "show.3"
+    assert desk.good("run", "chain.ai", "x", "--id", "show").out == "x-one-two-better-four\n", "the id goes on"
+    assert calls(desk).count("one") == 1
+
+
+def test_a_file_with_faults_tells_all_of_them_and_changes_nothing(desk: Desk, failed: str) -> None:
+    faulty = FIXED.replace("name: one", "name: one, need: [four]").replace('[sh, -c, "echo four', '[shh, "echo four')
+    desk.write("chain.ai", faulty)
+    said = desk.call("adopt", failed, "--yes")
+    assert said.code == 2 and "'need'" in said.err and "'shh'" in said.err
+    desk.write("chain.ai", CHAIN.replace("{name: one,", "{name: one, needs: [four],"))
+    said = desk.call("adopt", failed, "--yes")
+    assert said.code == 2 and "closes a circle" in said.err
+    assert [run["id"] for run in desk.json("ls")] == ["show"]
+
+
+def test_a_file_that_says_the_same_is_nothing_to_adopt(desk: Desk, failed: str) -> None:
+    desk.write("chain.ai", "# a remark\n" + CHAIN)
+    assert "says what the run began with" in desk.good("adopt", failed).out
+    said = desk.call("adopt", failed, "--yes")
+    assert said.code == 2 and "nothing to adopt" in said.err
+
+
+def test_how_a_step_is_tried_is_not_what_it_asks(desk: Desk) -> None:
+    desk.write("chain.ai", CHAIN)
+    desk.write("good", "")
+    desk.good("run", "chain.ai", "x", "--id", "show")
+    desk.write("chain.ai", CHAIN.replace("{name: two,", "{name: two, timeout: 5m, retry: 3, priority: 0,"))
+    found = desk.json("adopt", "show", "--yes")
+    assert set(fates(found).values()) == {"kept"}
+    assert desk.json("show", "show.2")["status"] == "success" and len(calls(desk)) == 4
+    assert desk.json("show", "show.2")["documents"][0]["status"] == "published"
+
+
+def test_a_step_with_another_name_is_kept_unless_somebody_sees_the_name(desk: Desk) -> None:
+    desk.write("chain.ai", CHAIN)
+    desk.write("good", "")
+    desk.good("run", "chain.ai", "x", "--id", "show")
+    desk.write("chain.ai", CHAIN.replace("name: two", "name: second"))
+    found = desk.json("adopt", "show")
+    assert fates(found) == dict.fromkeys(("one", "second", "three", "four"), "kept")
+    assert [(step["what"], step["was"]) for step in found["steps"]][1] == ("renamed", "two")
+    sees = '{name: four, type: command, command: [echo, "{{pipe.NAME}}"]}'
+    named = CHAIN[: CHAIN.index("  - {name: four")] + "  - " + sees + "\n"
+    desk.write("named.ai", named.replace("NAME", "two"))
+    desk.good("run", "named.ai", "x", "--id", "named")
+    desk.write("named.ai", named.replace("NAME", "second").replace("name: two", "name: second"))
+    assert fates(desk.json("adopt", "named")) == {"one": "kept", "second": "kept", "three": "kept", "four": "again"}
+
+
+LIST = """
+name: Places
+pipe:
+  - name: line
+    type: command
+    each: [harbour, market, library]
+    key: "{{item}}"
+    command: [sh, -c, "echo {{item}} >> calls; echo {{item}}"]
+  - {name: loud, type: command, over: line, command: [sh, -c, "echo loud >> calls; tr a-z A-Z"]}
+  - {name: all, type: function, function: airesult, params: {file: all.json}}
+"""
+
+
+def test_an_item_that_is_still_in_a_changed_list_is_kept(desk: Desk) -> None:
+    desk.write("list.ai", LIST)
+    desk.good("run", "list.ai", "--id", "show")
+    assert sorted(calls(desk)) == ["harbour", "library", "loud", "loud", "loud", "market"]
+    desk.write("list.ai", LIST.replace("[harbour, market, library]", "[library, station, harbour]"))
+    found = desk.json("adopt", "show", "--yes")
+    assert fates(found) == {"line": "partly", "loud": "partly", "all": "again"}
+    assert found["steps"][0]["items"] == 3
+    desk.good("resume", "show.2")
+    assert sorted(calls(desk)[6:]) == ["loud", "station"]
+    made = {one["key"]: one["value"].strip() for one in json.loads(desk.read("all.json"))}
+    assert made == {"library": "LIBRARY", "station": "STATION", "harbour": "HARBOUR"}
+
+
+REVIEW = """
+name: Review
+pipe:
+  - {name: first, type: command, command: [sh, -c, "echo first >> calls; cat"], review: true}
+  - {name: second, type: command, command: [sh, -c, "echo second >> calls; cat"], review: true}
+  - {name: third, type: command, command: [sh, -c, "echo third >> calls; cat"]}
+"""
+
+
+def test_what_was_approved_stays_approved_and_a_draft_goes_on_waiting(desk: Desk) -> None:
+    desk.write("review.ai", REVIEW)
+    desk.good("run", "review.ai", "x", "--id", "show", code=4)
+    desk.write("better.txt", "better")
+    desk.good("approve", "show", "--edit", "better.txt")
+    desk.good("resume", "show", code=4)
+    desk.write("review.ai", REVIEW.replace("echo third >> calls", "echo third >> calls; echo +"))
+    found = desk.json("adopt", "show", "--yes")
+    assert fates(found) == {"first": "kept", "second": "held", "third": "begins"}
+    shown = desk.json("show", "show.2")
+    assert shown["because"] == "review second" and shown["held"][0]["value"] == "better"
+    assert desk.call("approve", "show", "--task", "second").code == 2
+    desk.good("approve", "show.2")
+    assert desk.good("resume", "show.2").out.split() == ["+", "better"]
+    assert calls(desk) == ["first", "second", "third"]
+
+
+MODELS = """
+name: Models
+model: offline
+vars: {tone: warm}
+pipe:
+  - {name: gist, type: llm, cache: false, tmpl: "Summarise: {{input}}"}
+  - {name: mail, type: llm, cache: false, tmpl: "Write a {{vars.tone}} mail: {{pipe.pipein-text}}"}
+"""
+
+
+def test_the_ledger_says_what_was_taken_over_and_that_it_cost_nothing(desk: Desk) -> None:
+    desk.environment(CALLBOARD_OFFLINE_LEDGER="provider.jsonl")
+    desk.write("models.ai", MODELS)
+    desk.good("run", "models.ai", "A long letter. It has two sentences.", "--id", "show")
+    desk.write("models.ai", MODELS.replace("warm", "cold"))
+    found = desk.json("adopt", "show", "--yes")
+    assert [(step["name"], step["fate"], step["why"]) for step in found["steps"]] == [
+        ("gist", "kept", ""), ("mail", "again", "vars.tone changed"),
+    ]  # fmt: skip
+    totals = desk.json("show", "show.2")["totals"]
+    assert (totals["calls"], totals["cached"], totals["cost"], totals["input_tokens"]) == (0, 1, 0, 0)
+    desk.good("resume", "show.2")
+    assert desk.json("show", "show.2")["totals"]["calls"] == 1
+    assert len(desk.read("provider.jsonl").splitlines()) == 3
+
+
+SCRIPT = """
+from callboard import run
+from callboard.battery.workloads import own_plan
+
+run(own_plan(), id="own")
+"""
+
+
+def test_a_run_of_a_program_is_not_adopted(desk: Desk) -> None:
+    desk.write("script.py", SCRIPT)
+    subprocess.run([sys.executable, "script.py"], cwd=desk.here, check=True)
+    said = desk.call("adopt", "own", "script.py")
+    assert said.code == 2 and "begun by a program" in said.err
