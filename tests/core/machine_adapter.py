@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from machine_known import known, lists
+
 from callboard.core import facts as f
 from callboard.core import machine, orders
 from callboard.core.admission import Admission
@@ -39,7 +41,7 @@ READ: dict[str, Any] = {
     "items": lambda text: tuple((key, key) for key in text.split(",") if key),
     "published": lambda text: tuple(f.Notice(key, int(o)) for key, o in (w.split(":") for w in text.split(","))),
     "docs": lambda text: tuple(f.Written(*one.rsplit(":", 1)) for one in text.split(",")),
-    "pending": lambda text: tuple(text.split(",")),
+    "pending": lambda text: tuple(text.split(",")), "known": known, "lists": lists,
 }  # fmt: skip
 TOLD = {
     orders.Start: "Start {} {}.{}", orders.Stop: "Stop {} {}.{}", orders.Evaluate: "Evaluate r{} {}",
@@ -75,7 +77,7 @@ class Adapter:
             plain = [self.state.find(plain[0]), float(plain[1])]
         elif kind in ("Edited", "Approved", "Rejected", "Decided"):
             plain[1] = int(plain[1])
-        elif len(plain) > 1 and kind not in ("Asked", "Reopened", "DocumentEdited", "Published"):
+        elif len(plain) > 1 and kind not in ("Asked", "Reopened", "DocumentEdited", "Published", "Adopted"):
             kind = "ListStopped" if plain[1].endswith(".list") else kind
             numbers = plain[1].removesuffix(".list").split(".")
             plain = [self.state.find(plain[0]), *map(int, numbers), *plain[2:]]

@@ -45,6 +45,11 @@ documents = st.lists(st.builds(f.Written, names, names, st.none() | names), max_
 paths = st.lists(names, max_size=2).map(tuple)
 attempt = (numbers, numbers, numbers)
 brought = {"outcome": texts, "published": notices, "documents": documents, "pending": paths}
+known = st.builds(
+    f.Known, names, st.none() | names, names, texts, names, names, st.none() | texts, numbers, documents, paths, names
+)
+items = st.lists(st.tuples(names, json_values), max_size=3).map(tuple)
+lists = st.lists(st.builds(f.KnownList, names, numbers, items, st.booleans()), max_size=2).map(tuple)
 scalars = st.none() | st.booleans() | numbers | st.text(max_size=5)
 
 FACTS: dict[type[Any], st.SearchStrategy[Any]] = {
@@ -74,7 +79,7 @@ FACTS: dict[type[Any], st.SearchStrategy[Any]] = {
         numbers,
         numbers,
         numbers,
-        st.lists(st.tuples(names, json_values), max_size=3).map(tuple),
+        items,
         st.booleans(),
     ),
     f.ListFailed: st.builds(f.ListFailed, numbers, numbers, names),
@@ -85,6 +90,8 @@ FACTS: dict[type[Any], st.SearchStrategy[Any]] = {
     f.Interrupted: st.builds(f.Interrupted),
     f.Continued: st.builds(f.Continued),
     f.Reopened: st.builds(f.Reopened, names, st.none() | names | numbers),
+    f.Adopted: st.builds(f.Adopted, names, st.lists(known, max_size=3).map(tuple), lists, st.booleans()),
+    f.Replaced: st.builds(f.Replaced, names),
     f.DocumentEdited: st.builds(f.DocumentEdited, names, names, names),
     f.Published: st.builds(f.Published, names),
 }

@@ -105,6 +105,7 @@ def _of_database(store: SQLiteStore, begun: Iterable[Begun]) -> Iterator[str]:
             yield f"run {run}: it was written, and nobody ever claimed it"
     if store.row(_IS_WATCHED):
         yield from overlaps((what, run, fence) for what, run, fence, _ in store.rows(_HISTORY))
+    yield from _adoptions(store)
     seen: dict[int, set[tuple[int, int, int]]] = {}
     for run, *attempt in begun:
         seen.setdefault(run, set()).add((attempt[0], attempt[1], attempt[2]))
@@ -121,6 +122,21 @@ def _numbers(store: Store) -> list[int]:
     while page := store.runs(most=1000, before=numbers[-1] if numbers else None):
         numbers += [row.number for row in page]
     return numbers[::-1]
+
+
+def _adoptions(store: SQLiteStore) -> Iterator[str]:
+    """A run that was replaced has one successor that knows it, and the other way round."""
+    rows = {row.id: row for row in map(store.find_run, _numbers(store))}
+    by = {row.id: json.loads(row.state).get("replaced") for row in rows.values()}
+    of = {row.id: json.loads(row.params).get("adopts") for row in rows.values()}
+    for id, other in by.items():
+        if other is not None and (other not in of or of[other] != id):
+            yield f"run {id}: it goes on as {other}, which knows nothing of it"
+        if other is not None and rows[id].status in (0, 2):
+            yield f"run {id}: it goes on as {other}, and is not over"
+    for id, other in of.items():
+        if isinstance(other, str) and other in by and by[other] != id:
+            yield f"run {id}: it is in place of {other}, which goes on as {by[other]}"
 
 
 def _outcomes_of(store: SQLiteStore, run: int) -> Outcomes:
@@ -263,6 +279,8 @@ def _without_a_start(past: Past, store: Store) -> Iterator[str]:
     run = past.run.number
     for call in store.calls(run):
         attempt = (call.node, call.number, call.attempt)
+        if call.number == 1 and call.status == "cached" and call.provider.startswith("adopted ") and not call.cost:
+            continue  # what another run has paid for
         if attempt not in past.starts and attempt not in past.pages:
             yield f"{past.name(*attempt[:2])}: attempt {call.attempt} has a call ({call.status}) and no recorded start"
     numbers = {one[:2] for one in past.starts} | {one[:2] for one in past.pages}

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from callboard.core.run import Node
     from callboard.ports import RunRows
 
-_ADMITTED = '["Admitted"'
+_ADMITTED, _ADOPTED = '["Admitted"', '["Adopted"'
 _BY_HAND = ('["Asked"', '["Reopened"')
 
 
@@ -43,6 +43,7 @@ class Past:
         self.executions: dict[int, tuple[Any, ...]] = {}
         self.outcomes: dict[tuple[int, int], str] = {}
         self.quiet: list[int] = []  # batches after which the run may have been judged to be over
+        self.adopted: set[int] = set()  # nodes of which something was taken over from another run
         self._begun: dict[int, int] = {}  # execution → its latest attempt
         self._meddled: set[int] = set()  # tasks that somebody has started by hand
 
@@ -68,6 +69,9 @@ class Past:
         if taken != want:
             first = next((one for one, other in zip_longest(want, taken) if one != other), None)
             raise ValueError(f"{first or 'nothing'} was recorded and does not follow"[:300])
+        for text in want:
+            if text.startswith(_ADOPTED):
+                self._adopt(text)
         for row in decision.executions:
             self.executions[row[0]] = row
         for id, revision, text in decision.outcomes:
@@ -88,9 +92,16 @@ class Past:
         task = self.run.nodes[node].task
         if (id, revision) in self.outcomes:
             self.said.append(f"{self.name(node, number)}: a second outcome in batch {batch}")
-        if id not in self._begun and self.run.nodes[node].mapped is None and task.executor != "group":
+        is_known = number == 1 and node in self.adopted
+        if id not in self._begun and not is_known and self.run.nodes[node].mapped is None and task.executor != "group":
             self.said.append(f"{self.name(node, number)}: an outcome in batch {batch}, before any start")
         self.outcomes[id, revision] = text
+
+    def _adopt(self, text: str) -> None:
+        for task, item, *_ in json.loads(text)[2]:
+            node = self.run.find(task if item is None else f"{task}/{item}")
+            if node is not None:
+                self.adopted.add(node)
 
     def _start(self, batch: int, order: orders.Start) -> None:
         node, number, attempt = order

@@ -7,19 +7,26 @@ Where a scene does several things one after the other, it notes on its own disk 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from contextlib import AbstractContextManager, chdir, contextmanager, nullcontext
 from functools import partial
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from callboard.app.commands.adopt import adopt
+from callboard.app.commands.carry import carry_out
+from callboard.app.commands.submit import submit_pipeline
+from callboard.app.views import run as views
 from callboard.battery.show import sure
-from callboard.battery.workloads import FILE, ID, LEDGER, LETTER, WORKLOADS, Workload
+from callboard.battery.workloads import FILE, ID, LEDGER, LETTER, WORKLOADS, Ending, Workload, documents
 from callboard.core.deadline import Now, after
 from callboard.core.facts import Heard, encode
 from callboard.core.plan import Plan, Task
 from callboard.core.plan import dump as dump_plan
+from callboard.core.status import ENDED, Status
 from callboard.errors import NotFound
 from callboard.ports import Owner, Write
 from callboard.productions.manager import ProductionManager, create_production
@@ -28,7 +35,9 @@ from callboard.store.sql.sqlite import SQLiteStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+
+    from callboard.app.wiring import House
+    from callboard.ports import RunRow
 
 _NOTED = "noted"
 _ME = Owner("here", "boot", 100, 1.5, "me")
@@ -86,6 +95,37 @@ def _old_files() -> Iterator[None]:
     finally:
         if had is not None:
             os.__dict__["O_TMPFILE"] = had
+
+
+# ── a run that goes on with a changed file ──────────────────────────────────────────────────────────────────
+
+_CHANGED = "changed.ai"
+_BEFORE = Workload(
+    "adopting", {FILE: _CHAIN.files[FILE], _CHANGED: _CHAIN.files[FILE].replace("note", "remark")}, LETTER
+)
+
+
+def _adopt(folder: Path, vfs: str | None) -> Ending:
+    """Carried out to its end, then moved to a file whose last step is another, and carried out again."""
+    with chdir(folder):
+        house = _BEFORE.house(vfs)
+        try:
+            row = submit_pipeline(house, Path(FILE), LETTER, id=ID)
+            _to_its_end(house, row)
+            if row.id == ID:
+                row, _ = adopt(house, house.find_run(ID), Path(_CHANGED))
+            _to_its_end(house, row)
+            replaced, row = house.find_run(ID), house.find_run(row.id)
+            sure(house.successor(replaced).number == row.number, "it goes on as that run")
+            sure(len(house.store.runs()) == 2, "there is one successor")
+            return Ending(Status(row.status), views.result(house.store, row), documents(folder, _BEFORE))
+        finally:
+            house.close()
+
+
+def _to_its_end(house: House, row: RunRow) -> None:
+    if Status(house.find_run(row.id).status) not in ENDED:
+        asyncio.run(carry_out(house, [row.number]))
 
 
 # ── a store's housekeeping ──────────────────────────────────────────────────────────────────────────────────
@@ -291,6 +331,7 @@ SCENES: tuple[Scene, ...] = (
     of(_AGAIN),
     of(_CHAIN, "stale", _lay_out_stale),
     of(_CARDS, "old files")._replace(world=_old_files),
+    Scene("adopting", _BEFORE.lay_out, _adopt),
     Scene("house", _lay_out_store, _keep_house, _newer),
     Scene("shelf", _lay_out_nothing, _produce),
     Scene("old shelf", _lay_out_nothing, _produce, _old_files),

@@ -75,7 +75,7 @@ class Workload(NamedTuple):
         `vfs` names the one that SQLite's files are reached through. This process stands in `folder` meanwhile.
         """
         with chdir(folder):
-            house = self._house(vfs, latency)
+            house = self.house(vfs, latency)
             try:
                 tell_rest(house)
                 row, calls = self._submitted(house)
@@ -90,7 +90,8 @@ class Workload(NamedTuple):
             finally:
                 house.close()
 
-    def _house(self, vfs: str | None, latency: float) -> House:
+    def house(self, vfs: str | None = None, latency: float = 0.0) -> House:
+        """The project where this process stands."""
         project = projects.find_or_make(None, Path.cwd())
         settings = Settings(model="offline", offline_latency=latency, offline_ledger=LEDGER)
         return House(settings, project, SQLiteStore(project.database, vfs=vfs), inside=self.plan is not None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 from callboard.core.facts import Begun, encode
 from callboard.core.plan import Plan, Task, digest, dump
@@ -29,6 +30,11 @@ from callboard.testing.kits.bench import (
     refused,
     row_of,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from callboard.ports import Call, Store
 
 case = CASES = Cases()
 
@@ -57,6 +63,40 @@ def creating_a_run_twice_is_one_run(bench: Bench) -> None:
         bench.run(params='{"input":"other"}')
     with refused(Conflict):
         bench.run(plan=dump(Plan((Task("other"),))))
+
+
+def _followed(store: Store, end: Write, facts: Sequence[tuple[str, str]], calls: Sequence[Call] = ()) -> RunRow:
+    plan = dump(Plan((Task("other"),)))
+    return store.adopt(
+        end, id="show-1.2", name=NAME, plan=plan, params="{}", face="pipelines", facts=facts, calls=calls
+    )
+
+
+@case
+def a_run_is_ended_and_followed_in_one_transaction(bench: Bench) -> None:
+    number, fence = bench.owned()
+    end = Write(number, fence, 20.5, [FACT], status=SUCCESS, state='{"replaced":"show-1.2"}')
+    letters = [("adopted.0", FACT), ("adopted.1", FACT)]
+    calls = [a_call(number, key="taken", cost=0, status="cached")]
+    row = _followed(bench.store, end, letters, calls)
+    assert (row.id, row.parent, row.status, row.created, row.owner) == ("show-1.2", number, 0, 20.5, None)
+    store = bench.again()
+    assert [letter.fact for letter in store.inbox(row.number, 0)] == [FACT, FACT]
+    assert store.find_run("show-1").status == SUCCESS and store.find_run("show-1").state == end.state
+    assert [call.key for call in store.calls(row.number)] == ["taken"] and not store.calls(number)
+    assert store.load(row.number).plan == dump(Plan((Task("other"),)))
+    with refused(Conflict):
+        _followed(store, end, letters)
+    assert len(store.journal(number)) == 1
+
+
+@case
+def nothing_is_followed_by_who_does_not_own_it(bench: Bench) -> None:
+    number, fence = bench.owned()
+    with refused(FenceLost):
+        _followed(bench.store, Write(number, fence + 1, 20.5, [FACT]), [("adopted.0", FACT)])
+    store = bench.again()
+    assert [row.id for row in store.runs()] == ["show-1"] and not store.journal(number)
 
 
 @case
