@@ -65,6 +65,11 @@ PROOFS: tuple[Proof, ...] = (
         "queue", "a full project: ten times as many runs are begun as it has room for", "queue:prove_queue",
         "runs that there is room for", gate=40, nightly=1_000, promise=(10,),
     ),
+    # T16
+    Proof(
+        "adopt", "a definition is edited between a crash and what comes after it", "adopt:prove_adopt", "edits",
+        gate=60, nightly=500, promise=(13,),
+    ),
     # T20
     Proof(
         "simulation", "engines in a world where everything goes wrong", "simulation:prove_simulation", "seeds",

@@ -25,6 +25,10 @@ def story(store: Store, row: RunRow, run: Run) -> list[dict[str, Any]]:
 def _about(run: Run, name: str, fields: list[Any]) -> dict[str, Any]:
     if name == "Admitted":
         return {"tasks": [run.name_of(node) for node in fields[0]]}
+    if name == "Adopted":
+        return {"of": fields[0], "tasks": [task if item is None else f"{task}/{item}" for task, item, *_ in fields[1]]}
+    if name == "Replaced":
+        return {"by": fields[0]}
     if fields and type(fields[0]) is int and fields[0] < len(run.nodes):
         told: dict[str, Any] = {"task": run.name_of(fields[0])}
         if len(fields) > 1 and type(fields[1]) is int:
