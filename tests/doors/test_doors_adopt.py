@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -52,6 +54,17 @@ def test_a_fixed_step_and_what_comes_after_it_run_again_and_nothing_else(desk: D
     assert desk.good("resume", "show.2").out == "x-one-two-fixed-four\n"
     assert calls(desk) == ["one", "two", "three", "three", "four"]
     assert desk.read("three.txt") == "x-one-two-fixed"
+
+
+def test_what_stands_below_a_changed_step_runs_again(desk: Desk) -> None:
+    desk.write("chain.ai", CHAIN)
+    desk.write("good", "")
+    desk.good("run", "chain.ai", "x", "--id", "show")
+    desk.write("chain.ai", CHAIN.replace("echo -two", "echo -2"))
+    found = desk.json("adopt", "show", "--yes")
+    assert fates(found) == {"one": "kept", "two": "again", "three": "again", "four": "again"}
+    assert [step["why"] for step in found["steps"]][2] == "after two, which changed"
+    assert desk.good("resume", "show.2").out == "x-one-2-four\n"
 
 
 def test_what_is_shown_has_everything_in_json(desk: Desk, failed: str) -> None:
@@ -230,3 +243,71 @@ def test_a_run_of_a_program_is_not_adopted(desk: Desk) -> None:
     subprocess.run([sys.executable, "script.py"], cwd=desk.here, check=True)
     said = desk.call("adopt", "own", "script.py")
     assert said.code == 2 and "begun by a program" in said.err
+
+
+PLAYS = """
+name: Cards
+production: {name: cards, steps: [cards]}
+pipe:
+  - {name: card, type: command, command: [echo, card], document_type: card, suffix: md, step: cards}
+  - {name: last, type: command, command: ["false"]}
+"""
+
+
+def test_a_run_in_a_production_goes_on_in_its_instance(desk: Desk) -> None:
+    desk.write("cards.ai", PLAYS)
+    desk.good("run", "cards.ai", "--id", "show", code=1)
+    before = desk.json("show", "show")["instance"]
+    desk.write("cards.ai", PLAYS.replace('["false"]', "[cat]"))
+    assert desk.json("adopt", "show", "--yes")["kept"] == 1
+    desk.good("resume", "show.2")
+    shown = desk.json("show", "show.2")
+    assert shown["instance"] == before and len(shown["documents"]) == 1
+    assert "completed" in desk.read("project-home/productions/cards/settings/production_db.csv")
+    desk.write("cards.ai", PLAYS.replace("name: cards,", "name: others,"))
+    said = desk.call("adopt", "show.2", "--yes")
+    assert said.code == 2 and "belongs to the production 'others'" in said.err
+
+
+def test_a_run_that_a_living_process_carries_out_is_not_adopted(desk: Desk) -> None:
+    slow = CHAIN.replace("test -e good && cat", "until test -e good; do sleep 0.05; done; cat")
+    desk.write("chain.ai", slow)
+    process = desk.start("run", "chain.ai", "x", "--id", "show")
+    process.until(lambda: (desk.here / "calls").exists() and "three" in calls(desk), "the third step is at work")
+    desk.write("chain.ai", slow.replace("cat; echo -four", "cat; echo -five"))
+    said = desk.call("adopt", "show", "--yes")
+    assert said.code == 9 and "is being carried out by process" in said.err
+    assert fates(desk.json("adopt", "show"))["two"] == "kept", "a look is allowed"
+    process.signal(signal.SIGINT)
+    assert process.ended().code == 130
+    desk.write("good", "")
+    assert desk.json("adopt", "show", "--yes")["kept"] == 2
+    assert desk.good("resume", "show.2").out == "x-one-two-five\n"
+    assert calls(desk) == ["one", "two", "three", "three", "four"]
+
+
+def test_an_effect_whose_end_is_unknown_is_decided_first(desk: Desk) -> None:
+    once = CHAIN.replace("{name: three,", "{name: three, effect: once,").replace("test -e good", "sleep 60")
+    desk.write("chain.ai", once)
+    process = desk.start("run", "chain.ai", "x", "--id", "show")
+    process.until(lambda: (desk.here / "calls").exists() and "three" in calls(desk), "the third step is at work")
+    process.kill()
+    desk.write("chain.ai", FIXED)
+    said = desk.call("adopt", "show", "--yes")
+    assert said.code == 2 and "three of run show waits for a decision" in said.err
+    desk.good("approve", "show", "--failed")
+    assert fates(desk.json("adopt", "show", "--yes"))["three"] == "again"
+
+
+def test_what_a_person_made_of_a_document_stays_theirs(desk: Desk) -> None:
+    desk.write("three.txt", "mine")
+    desk.write("good", "")
+    desk.write("chain.ai", CHAIN)
+    desk.good("run", "chain.ai", "x", "--id", "show")
+    assert desk.read("three.txt") == "mine" and desk.json("show", "show")["documents"][0]["status"] == "conflict"
+    desk.write("chain.ai", CHAIN.replace("echo -four", "echo -five"))
+    assert desk.json("adopt", "show", "--yes")["kept"] == 3
+    desk.good("resume", "show.2")
+    assert desk.read("three.txt") == "mine"
+    (document,) = desk.json("show", "show.2")["documents"]
+    assert document["status"] == "edited" and document["hash"] == sha256(b"mine").hexdigest()

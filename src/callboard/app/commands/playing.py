@@ -62,7 +62,8 @@ def tell_production(house: House, number: int, status: Status, because: str) -> 
     row = house.store.find_run(number)
     playing = house.production_of(row)
     if json.loads(row.state).get("replaced"):
-        return _keep(house, number)  # the run that goes on in its place has an end to tell
+        _keep(house, number)  # the run that goes on in its place has an end to tell
+        return ""
     if playing is None or because == "interrupted":
         return ""
     point("production.tell")
