@@ -13,6 +13,7 @@ from callboard.core import encoding
 from callboard.core import facts as f
 from callboard.core import plan as plans
 from callboard.core.graph import MOST_NODES, Graph
+from callboard.core.pace import Pace
 from callboard.core.plan import (
     AllOf,
     AnyOf,
@@ -261,3 +262,12 @@ def test_every_status_is_open_or_ended_or_has_never_begun() -> None:
 
 def test_stopping_never_becomes_retrying() -> None:
     assert Status.RETRYING not in MOVES[Status.STOPPING]
+
+
+def test_what_comes_at_once_is_free_and_what_comes_after_it_waits() -> None:
+    pace = Pace(rate=10.0, burst=100.0)
+    assert pace.wait(100, now=5.0) == 0.0
+    assert pace.wait(20, now=5.0) == 2.0
+    assert pace.wait(10, now=7.0) == 1.0
+    assert pace.wait(50, now=1000.0) == 0.0, "it has rested, and not saved up more than a burst"
+    assert pace.wait(100, now=1000.0) == 5.0

@@ -17,6 +17,7 @@ import pytest
 from callboard.backends import supervisor
 from callboard.errors import InvalidOutput, Permanent, Transient, WorkerLost
 from callboard.executors.command import Command
+from callboard.executors.process import _Lines as Lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,6 +177,38 @@ async def test_a_hundred_megabytes_of_output_are_stopped_at_the_limit(desk: Desk
     inputs = desk.inputs(command="head -c 100000000 /dev/zero | tr '\\0' x", shell=True, max_output=100_000)
     with pytest.raises(Permanent, match="max_output"):
         await command.carry_out(desk.context(), inputs)
+
+
+async def test_who_goes_on_writing_after_its_limit_is_not_read_any_more(desk: Desk, command: Command) -> None:
+    """It is ended by force after the grace period; until then it must not cost us the processor."""
+    began = time.process_time()
+    line = "trap '' TERM PIPE; while true; do head -c 100000000 /dev/zero; done 2> /dev/null"
+    with pytest.raises(Permanent, match="max_output"):
+        await Command(supervisor, grace=1.5).carry_out(desk.context(), desk.inputs(command=line, shell=True))
+    assert time.process_time() - began < 0.7
+
+
+async def test_a_flood_of_errors_waits_in_the_process_that_makes_it() -> None:
+    pipe, lines = Pipe(), Lines(lambda line: None)
+    lines.connection_made(pipe)
+    for _ in range(48):
+        lines.data_received(b"no!\n" * (1 << 18))
+    assert pipe.pauses > 0
+    await until(lambda: pipe.resumed > 0)
+
+
+class Pipe(asyncio.ReadTransport):
+    """Counts how often it was told to wait, and to go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pauses = self.resumed = 0
+
+    def pause_reading(self) -> None:
+        self.pauses += 1
+
+    def resume_reading(self) -> None:
+        self.resumed += 1
 
 
 async def test_a_process_that_does_not_read_its_input_is_no_fault(desk: Desk, command: Command) -> None:

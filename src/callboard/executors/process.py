@@ -3,7 +3,8 @@
 The process is started under a supervisor that wiring passes in (see `Supervise`), because only a process above
 the tree can end what left it, and because ending takes up to five seconds that must not be the loop's. Reading
 is by protocols on the loop, so that a process that writes faster than we read waits, and one that writes more
-than allowed is ended instead of filling our memory.
+than allowed is ended instead of filling our memory. Its messages are read at a pace at which they do not fill our
+time either.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import signal
 import subprocess
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from callboard.core.pace import Pace
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -23,6 +26,7 @@ _PATIENCE = 2.0  # seconds beyond its grace period after which a supervisor is t
 _LONGEST_LINE = 4_096  # bytes of a line of standard error that are passed on
 _MOST_LINES = 1_000  # lines of it that are passed on
 _TAIL = 4_096  # bytes of it kept as evidence
+_RATE, _BURST = 16 << 20, 32 << 20  # bytes of it that are read a second, after so many
 
 
 class Supervise(Protocol):
@@ -39,7 +43,7 @@ class Supervise(Protocol):
 
 class Finished(NamedTuple):
     """How a process ended: `exit` or `signal`, or why it `cannot` start; all None and "" when its supervisor was
-    killed. `out` is its standard output, cut off when `overflown`; `tail` the end of its standard error."""
+    killed. `out` is its standard output, dropped when `overflown`; `tail` the end of its standard error."""
 
     exit: int | None
     signal: int | None
@@ -156,21 +160,25 @@ class _Tree:
 
 
 class _Output(asyncio.Protocol):
-    """Gathers up to `most` bytes; says so when there are more, and drops them."""
+    """Gathers up to `most` bytes; when there are more it says so, drops them and listens no longer."""
 
     def __init__(self, most: int, on_overflow: Callable[[], None]) -> None:
         self.data, self.overflown = bytearray(), False
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._most, self._on_overflow = most, on_overflow
+        self._transport: asyncio.BaseTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        if self.overflown:
-            return
         self.data += data
         if len(self.data) > self._most:
-            del self.data[self._most :]
+            self.data.clear()
             self.overflown = True
             self._on_overflow()
+            if self._transport is not None:
+                self._transport.close()  # who goes on writing reads of it, and costs us nothing
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.ended.done():
@@ -178,15 +186,26 @@ class _Output(asyncio.Protocol):
 
 
 class _Lines(asyncio.Protocol):
-    """Passes the first `_MOST_LINES` lines on, long ones cut; of all others it keeps only the end and their number."""
+    """Passes the first `_MOST_LINES` lines on, long ones cut; of all others it keeps only the end and their number.
+    A flood of them waits in the process that makes it."""
 
     def __init__(self, on_line: Callable[[str], None]) -> None:
         self.tail = b""
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._on_line, self._line, self._cut, self._count = on_line, bytearray(), False, 0
+        self._pace, self._loop = Pace(_RATE, _BURST), asyncio.get_running_loop()
+        self._transport: asyncio.ReadTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.ReadTransport)
+        self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        self.tail = (self.tail + data)[-_TAIL:]
+        wait = self._pace.wait(len(data), self._loop.time())
+        if wait and self._transport is not None:
+            self._transport.pause_reading()
+            self._loop.call_later(wait, self._transport.resume_reading)
+        self.tail = (self.tail + data[-_TAIL:])[-_TAIL:]
         at = 0
         while self._count < _MOST_LINES and (end := data.find(b"\n", at)) >= 0:
             self._add(data[at:end])
