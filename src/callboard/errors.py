@@ -194,16 +194,17 @@ class BudgetRefused(StepError):
 
 
 class WorkerLost(CallboardError):
-    """The process that carried an attempt is gone. `innocent`: it was ended because of another attempt.
+    """The process that carried an attempt is gone. `innocent`: it was ended because of another attempt; `begun` is
+    False when it surely had not come to this one.
 
     The attempt begins again; one whose process is lost three times in a row is set aside, with its `evidence`.
     """
 
     worker_lost = True
 
-    def __init__(self, message: str, *, innocent: bool = False, evidence: object = None) -> None:
+    def __init__(self, message: str, *, innocent: bool = False, evidence: object = None, begun: bool = True) -> None:
         super().__init__(message)
-        self.innocent, self.evidence = innocent, evidence
+        self.innocent, self.evidence, self.begun = innocent, evidence, begun
 
 
 class RunFailed(CallboardError):

@@ -25,6 +25,7 @@ ASIDE = {"battery", "testing", "core", "text"}
 EXCEPTIONS = {
     "app/child.py:main": "standard error",
     "app/stage/thread.py:EngineThread._play": "a function is bound to a run, no socket to a name",
+    "app/child.py:_tell": "a pipe",
     "backends/far.py:Out._write": "a pipe",
     "cli/carried.py:_out_of_memory": "standard error",
     "backends/far.py:Prints.write": "standard error",

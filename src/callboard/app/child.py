@@ -2,12 +2,14 @@
 
 User modules are imported here and nowhere else: the files of the project's `function/` folder, only when a
 project root was named, and only real files below it. One that cannot be imported takes away its own functions
-and nothing more. The engine starts this with `python -I`, an environment of its own making, and the wire on
-descriptors of its own, under a supervisor that has set the group, the niceness and the parent-death signal.
+and nothing more; before each the engine is told, so that it knows which one has ended a child. The engine starts
+this with `python -I`, an environment of its own making, and the wire on descriptors of its own, under a supervisor
+that has set the group, the niceness and the parent-death signal.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import importlib.util
 import os
@@ -26,7 +28,7 @@ from callboard.executors.registry import REGISTRY, Function
 from callboard.executors.values import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from callboard.backends.far import ChildContext
     from callboard.ports import Json
@@ -36,13 +38,14 @@ _SWITCH = 0.001  # seconds after which one thread lets the next run; the engine'
 
 
 def main(argv: Sequence[str]) -> NoReturn:
-    """`argv`: descriptors of the wire in and out, and the project's root ("" for none)."""
-    read, write, root = int(argv[0]), int(argv[1]), argv[2]
+    """`argv`: descriptors of the wire in and out, the project's root ("" for none), files that are left out."""
+    read, write, root, without = int(argv[0]), int(argv[1]), argv[2], argv[3:]
     for descriptor in (read, write):
         os.set_inheritable(descriptor, False)
     os.umask(0o077)
     sys.setswitchinterval(_SWITCH)
-    faults = import_folder(Path(root)) if root else {}
+    faulthandler.enable(2, all_threads=False)  # a crash leaves its traceback as evidence
+    faults = import_folder(Path(root), without, lambda file: _tell(write, file)) if root else {}
     for fault in faults.values():
         os.write(2, fault.encode(errors="replace"))
     carrier = Carried(root or None, faults)
@@ -83,8 +86,15 @@ class Carried:
             raise
 
 
-def import_folder(root: Path) -> dict[str, str]:
-    """Import every module of the project's `function` folder; the traceback by file name of those that failed."""
+def _tell(write: int, file: str) -> None:
+    os.write(write, wire.pack("importing", f"{FOLDER}/{file}"))
+
+
+def import_folder(
+    root: Path, without: Sequence[str] = (), begin: Callable[[str], None] = lambda file: None
+) -> dict[str, str]:
+    """Import every module of the project's `function` folder but those `without`, as `function/FILE`; the traceback by
+    file name of those that failed. `begin` hears of each before."""
     folder = root / FOLDER
     if folder.is_symlink() or not folder.is_dir():
         return {}
@@ -96,6 +106,10 @@ def import_folder(root: Path) -> dict[str, str]:
     for file in sorted(folder.glob("*.py")):
         if file.is_symlink() or not file.is_file() or not file.stem.isidentifier():
             continue
+        if f"{FOLDER}/{file.name}" in without:
+            faults[file.name] = f"{FOLDER}/{file.name} ends the process that imports it, and is left out"
+            continue
+        begin(file.name)
         try:
             _import(f"{FOLDER}.{file.stem}", file)
         except BaseException as error:

@@ -1,8 +1,9 @@
 """One warm child process, seen from the engine: what is sent to it, what comes back, and its end.
 
 The child carries user code, so nothing it does may harm us: its lines are limited and checked, whoever talks
-nonsense is ended with its whole tree, and its standard output is a log and never the wire. Its death is noticed
-by the end of its supervisor, not only by the end of the pipe, since a process it has forked may keep that open.
+nonsense is ended with its whole tree, and its standard output is a log and never the wire, read at a pace at which
+it cannot fill our time. Its death is noticed by the end of its supervisor, not only by the end of the pipe, since a
+process it has forked may keep that open.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import callboard.backends as _here
 from callboard.backends import asks, supervisor, wire
+from callboard.core.pace import Pace
 from callboard.errors import CallboardError, Permanent, WorkerLost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from callboard.ports import Context, Json
 
@@ -30,10 +32,15 @@ _PATIENCE = 2.0  # seconds beyond the grace period after which a supervisor is t
 _DIED = "the child process died"
 _TAIL = 4_096  # bytes of what a child wrote last, kept as evidence
 _MOST_ASKS = 1_000  # questions of a child that wait for their answer; beyond them its pipe is left to fill
+_MOST_LINES = 50  # of what is read at once that are passed on
 _LONGEST_LINE = 4_096  # bytes of a line of its output that are passed on
+_RATE, _BURST = 16 << 20, 32 << 20  # bytes of its output that are read a second, after so many
+_MOST_LOSSY, _LOSSY_RATE = 1_000, 100  # log lines and signs of progress of a call: at first, and then a second
+_MOST_STRAYS = 10_000  # of calls that have ended
 _BOOT = (
     "import sys, importlib.util as u\n"
-    "u.find_spec('callboard') or sys.path.append(sys.argv[1])\n"
+    "found = u.find_spec('callboard')\n"
+    "found and found.origin.startswith(sys.argv[1]) or sys.path.insert(0, sys.argv[1])\n"
     "from callboard.app.child import main\n"
     "main(sys.argv[2:])\n"
 )
@@ -55,10 +62,11 @@ class Settings(NamedTuple):
 class Flight:
     """One call in flight. `ended` is set to its value, its StepError or WorkerLost; to None when it was stopped."""
 
-    __slots__ = ("_how", "asks", "began", "ctx", "ended", "id", "is_stopping")
+    __slots__ = ("_how", "_lossy", "asks", "began", "ctx", "ended", "id", "is_stopping")
 
     def __init__(self, id: int, ctx: Context) -> None:
         self.id, self.ctx, self.is_stopping, self.began = id, ctx, False, _boottime()
+        self._lossy = 0
         self.ended: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.asks: set[asyncio.Task[None]] = set()
         self._how: tuple[Json, Exception | None] | None = None
@@ -69,6 +77,12 @@ class Flight:
             self.ended = asyncio.get_running_loop().create_future()
             if self._how is not None:  # it ended just between the cancellation and now
                 self.end(*self._how)
+
+    def tells(self) -> None:
+        """Something that may be lost. Raises ValueError for more than its own side ever sends."""
+        self._lossy += 1
+        if self._lossy > _MOST_LOSSY and self._lossy > _MOST_LOSSY + _LOSSY_RATE * (_boottime() - self.began):
+            raise ValueError("more log lines than a call can have")
 
     def end(self, value: Json = None, error: Exception | None = None) -> None:
         self._how = value, error
@@ -86,15 +100,19 @@ STOPPED = object()  # the value of a flight that was asked to stop and did
 
 
 class Child:
-    """A child process and the calls in flight in it. `on_end` is called once, when nothing of it is left."""
+    """A child process and the calls in flight in it. `on_end` is called once, when nothing of it is left; `without`
+    are files of the project's folder that it does not import."""
 
-    def __init__(self, settings: Settings, on_end: Callable[[Child], None]) -> None:
-        self._settings, self._on_end = settings, on_end
+    def __init__(self, settings: Settings, on_end: Callable[[Child], None], without: Sequence[str] = ()) -> None:
+        self._settings, self._on_end, self._without = settings, on_end, without
         self._loop = asyncio.get_running_loop()
         self.flights: dict[int, Flight] = {}
         self.condemned = ""  # why it is given no more calls
         self.is_believed = True  # until it talks nonsense
         self.functions: list[str] | None = None  # names, once it has told them
+        self.importing = ""  # the file of the project's folder that it was importing last
+        self._strays = 0
+        self._pace = Pace(_RATE, _BURST)
         self._last = self._asked = 0
         self.ears: asyncio.ReadTransport | None = None  # the pipe that it speaks into
         self._greeted: float | None = None  # when it was ready
@@ -126,6 +144,11 @@ class Child:
         for ask in flight.asks:
             ask.cancel()
         self._send(wire.pack("cancel", flight.id))
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it has begun to listen."""
+        return self._greeted is not None
 
     def condemn(self, why: str) -> None:
         """No more calls; those in flight may end."""
@@ -204,7 +227,8 @@ class Child:
         ours.append(write)
         theirs.append(read)
         status, wire_out, output, wire_in = theirs
-        command = [sys.executable, "-I", "-c", _BOOT, _package(), str(wire_in), str(wire_out), settings.root or ""]
+        told = [str(wire_in), str(wire_out), settings.root or "", *self._without]
+        command = [sys.executable, "-I", "-c", _BOOT, _package(), *told]
         try:
             self._process = subprocess.Popen(
                 supervisor.argv(command, status=status, grace=settings.grace, nice=settings.nice),
@@ -257,12 +281,14 @@ class Child:
         evidence = {**how, **({"output": said} if said else {})}
         if why == _DIED:
             ended = "closed its line to us, and was ended" if "closed" in how else supervisor.words(how)
-            why = f"its process {ended}"
+            why = f"its process {ended}" + _last_words(said)
+            if self.importing:
+                why, innocent = f"{why}, while it imported {self.importing}", True
         for flight in list(self.flights.values()):
             if flight.is_stopping:
                 flight.end(STOPPED)
             else:
-                flight.end(error=WorkerLost(why, innocent=innocent, evidence=evidence or None))
+                flight.end(error=WorkerLost(why, innocent=innocent, evidence=evidence or None, begun=self.is_up))
         self.flights.clear()
 
     def _signal(self, number: int) -> None:
@@ -283,17 +309,25 @@ class Child:
             operation, *rest = wire.unpack(line)
             _HEARD[operation](self, *rest)
         except (ValueError, TypeError, KeyError, CallboardError) as error:
-            self.is_believed = False
-            self.kill(f"the child talked nonsense: {type(error).__name__}: {str(error)[:200]}")
+            self.doubt(f"{type(error).__name__}: {str(error)[:200]}")
 
-    def wrote(self, data: bytes) -> None:
-        """Output outside of the wire: for the log, and the end of it for evidence."""
-        self._tail = (self._tail + data)[-_TAIL:]
-        for line in data.splitlines()[:50]:
-            self._settings.output(line[:_LONGEST_LINE].decode(errors="replace"))
+    def doubt(self, why: str) -> None:
+        self.is_believed = False
+        self.kill(f"the child talked nonsense: {why}")
+
+    def wrote(self, data: bytes) -> float:
+        """Output outside of the wire: for the log, and the end of it for evidence. Seconds until more is read."""
+        self._tail = (self._tail + data[-_TAIL:])[-_TAIL:]
+        for line in data.split(b"\n", _MOST_LINES)[:_MOST_LINES]:
+            if line:
+                self._settings.output(line[:_LONGEST_LINE].decode(errors="replace").rstrip("\r"))
+        return self._pace.wait(len(data), self._loop.time())
+
+    def _on_importing(self, file: str) -> None:
+        self.importing = str(file)
 
     def _on_hello(self, functions: list[str], ready: float) -> None:
-        self._greeted = float(ready)
+        self._greeted, self.importing = float(ready), ""
         self.functions = [str(name) for name in functions]
 
     def _on_done(self, id: int, value: Json) -> None:
@@ -303,6 +337,14 @@ class Child:
         error = wire.error_in(told)
         self.flights.pop(id).end(error=error)
 
+    def _on_exhausted(self, id: int, told: Json) -> None:
+        """Memory ran out in a call: by its own doing if it is alone, else nobody knows by whose."""
+        alone = len(self.flights) == 1 and not self.condemned
+        why = "memory ran out in its process"
+        self.condemn(why)
+        error = wire.error_in(told)
+        self.flights.pop(id).end(error=error if alone else WorkerLost(f"{why}, which it shared"))
+
     def _on_stopped(self, id: int) -> None:
         flight = self.flights.pop(id)
         if flight.is_stopping:
@@ -311,7 +353,7 @@ class Child:
             flight.end(error=Permanent("it stopped itself, which is not an answer"))
 
     def _on_log(self, id: int, text: str, level: str) -> None:
-        if (flight := self.flights.get(id)) is not None:
+        if (flight := self._telling(id)) is not None:
             flight.ctx.log(str(text), str(level))
 
     def _on_publish(self, id: int, key: str, value: Json) -> None:
@@ -320,8 +362,18 @@ class Child:
     def _on_save(self, id: int, write: str, params: Json) -> None:
         self.flights[id].ctx.save(str(write), dict(params))
 
+    def _telling(self, id: int) -> Flight | None:
+        flight = self.flights.get(id)
+        if flight is not None:
+            flight.tells()
+        else:
+            self._strays += 1
+            if self._strays > _MOST_STRAYS:
+                raise ValueError("log lines of calls that have ended")
+        return flight
+
     def _on_progress(self, id: int, done: float, of: float | None, note: str) -> None:
-        if (flight := self.flights.get(id)) is not None:
+        if (flight := self._telling(id)) is not None:
             flight.ctx.progress(float(done), None if of is None else float(of), str(note))
 
     def _on_ask(self, id: int, ask: int, what: str, *arguments: Json) -> None:
@@ -340,7 +392,7 @@ class Child:
 
     def _answered(self, task: asyncio.Task[None]) -> None:
         self._asked -= 1
-        if self._asked == _MOST_ASKS - 1 and self.ears is not None and not self.ears.is_closing():
+        if self._asked == _MOST_ASKS - 1 and self.is_believed and self.ears is not None:
             self.ears.resume_reading()
 
     async def _answer(self, flight: Flight, ask: int, answer: asks.Answering, arguments: tuple[Json, ...]) -> None:
@@ -354,9 +406,11 @@ class Child:
 
 
 _HEARD: dict[str, Callable[..., None]] = {
+    "importing": Child._on_importing,
     "hello": Child._on_hello,
     "done": Child._on_done,
     "failed": Child._on_failed,
+    "exhausted": Child._on_exhausted,
     "stopped": Child._on_stopped,
     "log": Child._on_log,
     "publish": Child._on_publish,
@@ -364,6 +418,13 @@ _HEARD: dict[str, Callable[..., None]] = {
     "progress": Child._on_progress,
     "ask": Child._on_ask,
 }
+
+
+def _last_words(said: str) -> str:
+    """What a process said at its end: the line above a traceback of its crash, else its last line."""
+    lines = said.splitlines()
+    fatal = [line for line in lines if line.startswith("Fatal Python error")]
+    return f": {(fatal or lines)[-1][:200]}" if lines else ""
 
 
 class _Status(asyncio.Protocol):
@@ -380,7 +441,8 @@ class _Status(asyncio.Protocol):
 
 
 class _Wire(asyncio.Protocol):
-    """The child's lines. A child that closes its pipe and lives on is of no use any more."""
+    """The child's lines. A child that closes its pipe and lives on is of no use any more; to one that talks nonsense
+    nobody listens until its end."""
 
     def __init__(self, child: Child) -> None:
         self._child, self._lines = child, wire.Lines()
@@ -393,23 +455,35 @@ class _Wire(asyncio.Protocol):
         try:
             lines = self._lines.cut(data)
         except ValueError as error:
-            self._lines = wire.Lines()
-            self._child.kill(f"the child talked nonsense: {error}")
-            return
+            self._child.doubt(str(error))
+            lines = []
         for line in lines:
             if self._child.is_believed:
                 self._child.heard(line)
+        if not self._child.is_believed and self._child.ears is not None:
+            self._lines = wire.Lines()
+            self._child.ears.pause_reading()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._child.kill(_DIED)
 
 
 class _Output(asyncio.Protocol):
+    """What the child writes to its standard output and error. A flood of it waits in the child."""
+
     def __init__(self, child: Child) -> None:
         self._child = child
+        self._transport: asyncio.ReadTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.ReadTransport)
+        self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        self._child.wrote(data)
+        wait = self._child.wrote(data)
+        if wait and self._transport is not None:
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_later(wait, self._transport.resume_reading)
 
 
 def _boottime() -> float:
@@ -417,5 +491,5 @@ def _boottime() -> float:
 
 
 def _package() -> str:
-    """The directory our package lies in, for a child that would not find it."""
+    """The directory our package lies in, for a child that would not find it, or another one than ours."""
     return str(Path(_here.__file__).parents[2])

@@ -2,7 +2,10 @@
 
 A call goes to the child with the fewest in flight. A child that dies loses all of its calls, and from outside
 nobody can tell which of them killed it; so each of these attempts is a *suspect*, and the next attempt of a
-suspect gets a child to itself. The guilty one is alone when it kills again; the others are cleared by ending.
+suspect gets a child to itself. The guilty one is alone when it kills again; the others are cleared by ending. An
+effect that may happen once only is never put at the mercy of others: it always has a child to itself. A file of the
+user's that ends the children which import it is left out after the second one, so that it takes away no other's
+functions. Once a child has died a further one is kept in reserve, because starting one takes a while.
 A call that does not stop when asked, or leaves processes behind when it does, condemns its child: it gets no more
 calls, those in flight may end until the grace period is over, and what is still there then is lost without being
 guilty.
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 _HEED = 0.5  # seconds in which a call is expected to stop when asked
 _MOST_SUSPECTS = 10_000
+_MOST_DEATHS = 2  # of children that were importing the same file
 
 #: The name of a function that a script has handed over, and that no module of the project's folder holds.
 _OF_A_SCRIPT = re.compile(r"(?!function\.)[\w.]+:.+@[0-9a-f]+")
@@ -64,6 +68,8 @@ class Children:
         self._waiting: deque[asyncio.Future[None]] = deque()  # attempts that the machine has let start, each a row
         self._suspects: dict[Name, None] = {}
         self._alone, self._cells = asyncio.Semaphore(count), set[Child]()
+        self._deaths: dict[str, int] = {}
+        self._reserve: Child | None = None
         self._is_closed = False
 
     # ── the port ────────────────────────────────────────────────────────────────────────────────────────
@@ -89,7 +95,8 @@ class Children:
         for waiter in self._waiting:
             if not waiter.done():
                 waiter.set_result(None)
-        await asyncio.gather(*(child.close() for child in (*self._children, *self._cells, *self._ending)))
+        kept = [self._reserve] if self._reserve is not None else []
+        await asyncio.gather(*(child.close() for child in (*self._children, *self._cells, *self._ending, *kept)))
 
     def warm(self) -> None:
         """Start the first child before it is needed."""
@@ -102,7 +109,7 @@ class Children:
         """The innermost handler: one call in a child."""
         name = (work.run, work.node, work.number)
         inputs = self._seen(work)
-        if name in self._suspects:
+        if name in self._suspects or work.effect == "once":
             value = await self._by_itself(name, ctx, inputs)
         else:
             child = self._free() or await self._turn()
@@ -113,13 +120,23 @@ class Children:
         return Done(f'{{"value":{encode(value)}}}')
 
     async def _by_itself(self, name: Name, ctx: Context, inputs: Mapping[str, Json]) -> Json:
-        """In a child that carries nothing else; it stays warm for the next suspect as long as it lives."""
-        async with self._alone:
+        """In a child that carries nothing else; it stays warm for the next suspect as long as it lives.
+
+        Who is cancelled before its turn comes says so (`waited`): of an effect that is all one wants to know.
+        """
+        try:
+            await self._alone.acquire()
+        except asyncio.CancelledError as cancelled:
+            cancelled.waited = True  # type: ignore[attr-defined]
+            raise
+        try:
             self._check_open()
             idle = next((child for child in self._cells if not child.flights and not child.condemned), None)
-            child = idle or Child(self._settings, self._ended)
+            child = idle or self._new()
             self._cells.add(child)
             return await self._flown(name, child, ctx, inputs)
+        finally:
+            self._alone.release()
 
     async def _flown(self, name: Name, child: Child, ctx: Context, inputs: Mapping[str, Json]) -> Json:
         """The value of a call, when it has ended; a value that came in spite of a cancellation is kept."""
@@ -127,8 +144,10 @@ class Children:
         try:
             return await self._landed(name, child, flight)
         finally:
-            if child.condemned and not child.flights:
-                child.kill(child.condemned)
+            if child.condemned:
+                self._retire(child)
+                if not child.flights:
+                    child.kill(child.condemned)
 
     async def _landed(self, name: Name, child: Child, flight: Flight) -> Json:
         try:
@@ -190,18 +209,24 @@ class Children:
     # ── children ────────────────────────────────────────────────────────────────────────────────────────
 
     def _free(self) -> Child | None:
-        """The child with the fewest calls, one begun for it while there may be more; None when all are full."""
+        """The child with the fewest calls, one begun for it while there may be more; None when all are full.
+
+        While one is starting, those that are up carry its calls too: nobody waits because somebody else's child died.
+        """
         self._check_open()
-        best = min(self._children, key=_load, default=None)
+        up = [child for child in self._children if child.is_up]
+        best = min(up or self._children, key=_load, default=None)
         if best is not None and not best.flights:
             return best
         if len(self._children) < self._count:
-            return self._begin()
-        return best if best is not None and len(best.flights) < self._width else None
+            begun = self._begin()
+            best = best if up else begun
+        room = self._width * self._count // len(up) if up else self._width
+        return best if best is not None and len(best.flights) < room else None
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise WorkerLost("its backend is closed", innocent=True)
+            raise WorkerLost("its backend is closed", innocent=True, begun=False)
 
     async def _turn(self) -> Child:
         """Wait for a child with room, in the order of asking."""
@@ -228,9 +253,17 @@ class Children:
                 return
 
     def _begin(self) -> Child:
-        child = Child(self._settings, self._ended)
+        child = self._new()
         self._children.append(child)
         return child
+
+    def _new(self) -> Child:
+        """The one in reserve, else a child that is about to start."""
+        child, self._reserve = self._reserve, None
+        return child if child is not None and not child.condemned else self._started()
+
+    def _started(self) -> Child:
+        return Child(self._settings, self._ended, [file for file, n in self._deaths.items() if n >= _MOST_DEATHS])
 
     def _condemn(self, child: Child, why: str = "a call in it did not stop") -> None:
         """Take it out of service; another one takes its place."""
@@ -238,9 +271,15 @@ class Children:
         self._retire(child)
 
     def _ended(self, child: Child) -> None:
+        if child.importing:
+            self._deaths[child.importing] = self._deaths.get(child.importing, 0) + 1
         self._retire(child)
         self._cells.discard(child)
         self._ending.discard(child)
+        if child is self._reserve:
+            self._reserve = None
+        elif self._reserve is None and child.is_up and not self._is_closed:
+            self._reserve = self._started()
 
     def _retire(self, child: Child) -> None:
         if child in self._children:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
 import io
 import os
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _EVERY = 0.25  # seconds between two log lines, or two signs of progress, of a call
 _MOST_LOG = 8_000  # characters of a log line; what comes faster than lines may leave is joined and cut
 _MOST_LINES = 200  # that wait to be sent
+_MOST_LEVELS = 8  # of the lines that leave together
 
 
 class Interrupt(BaseException):
@@ -154,7 +156,10 @@ class _Log:
         with self._lock:
             lines, self._lines, self._waits = self._lines, [], False
             self._logged = time.monotonic()
-        for level in dict.fromkeys(level for _, level in lines):
+        levels = list(dict.fromkeys(level for _, level in lines))
+        if len(levels) > _MOST_LEVELS:
+            lines, levels = [(text, "info") for text, _ in lines], ["info"]
+        for level in levels:
             text = "\n".join(text for text, its in lines if its == level)
             text = text if len(text) <= _MOST_LOG else f"{text[: _MOST_LOG // 2]}\n…\n{text[-_MOST_LOG // 2 :]}"
             self._out.send(wire.pack("log", self._id, _plain(text), _plain(level)))
@@ -164,15 +169,18 @@ class Out:
     """The wire out. Whoever finds it free writes what all have ready.
 
     A full pipe holds up who writes. What others have ready meanwhile is bounded for each call: its log lines, its signs
-    of progress, its events and saves, and a question for each answer it waits for.
+    of progress, its events and saves, and a question for each answer it waits for. A copy of the process that a call
+    has forked has nothing to say on it.
     """
 
     def __init__(self, file: int) -> None:
-        self._file = file
+        self._file, self.is_copy = file, False
         self._ready: list[bytes] = []
         self._lock, self._writing = threading.Lock(), threading.Lock()
 
     def send(self, line: bytes) -> None:
+        if self.is_copy:
+            return
         with self._lock:
             self._ready.append(line)
         while self._ready and self._writing.acquire(blocking=False):
@@ -256,10 +264,14 @@ class Prints(io.TextIOBase):
     def writable(self) -> bool:
         return True
 
+    def close(self) -> None:
+        """Others print here too."""
+
     def write(self, text: str) -> int:
         ctx = current.get()
         if ctx is None:
-            os.write(2, text.encode(errors="replace"))
+            with contextlib.suppress(OSError):  # somebody has closed it
+                os.write(2, text.encode(errors="replace"))
         else:
             ctx.print(text)
         return len(text)

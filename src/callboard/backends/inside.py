@@ -4,11 +4,17 @@ A sync function runs in a worker thread, straight from the line that asked for i
 for async functions only, because the way over it costs more than a small call. Answers that are ready together
 leave in one write. The wire is on descriptors of its own: what the user's code prints is a log line of its call,
 what it writes to descriptor 1 or 2 is caught by the engine, and neither can be taken for a message.
+
+Calls share the process, and what one of them does to it must not be another one's failure. Each thread has a working
+directory and a umask of its own, put back after the call; a call in which memory ran out says so apart from its
+failure, because the next one would meet the same; a copy of the process that a call forks and lets come back here is
+ended; and where not even a failure can be told any more, the process ends, which is an answer too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import ctypes
 import os
@@ -29,6 +35,8 @@ if TYPE_CHECKING:
     from callboard.ports import Json
 
 _MOST_THREADS = 256
+_MOST_CAUSES = 10
+_CLONE_FS = 0x200  # of unshare(2): working directory, root and umask
 
 
 class Carrier(Protocol):
@@ -53,8 +61,11 @@ class Inside:
         self._lock = threading.Lock()
         self.asks = Asks(self.out)
         self._mouth = Mouth(self.out, self.asks, self._later)
+        self._home, self._umask = os.getcwd(), os.umask(0o077)
+        os.umask(self._umask)
 
     def serve(self, hello: bytes) -> NoReturn:
+        os.register_at_fork(after_in_child=self._is_copied)
         sys.stdout = sys.stderr = Prints()
         self.out.send(hello)
         threading.Thread(target=self._listen, name="callboard wire", daemon=True).start()
@@ -72,6 +83,11 @@ class Inside:
             traceback.print_exc(file=sys.__stderr__)
             os._exit(1)
         os._exit(0)
+
+    def _is_copied(self) -> None:
+        """In a copy that a call has forked: what is printed there belongs to no call."""
+        self.out.is_copy = True
+        current.set(None)
 
     def _hear(self) -> None:
         lines = wire.Lines(longest=1 << 40)
@@ -113,6 +129,8 @@ class Inside:
         self._loop.call_soon_threadsafe(call.cancel)
 
     def _end(self, call: _Call, line: bytes) -> None:
+        if self.out.is_copy:
+            os._exit(1)
         call.ctx.flush()
         self._calls.pop(call.id, None)
         self.asks.forget(call.id)
@@ -129,7 +147,15 @@ class Inside:
         return line
 
     def _failed(self, call: _Call, error: BaseException) -> bytes:
-        return wire.pack("failed", call.id, wire.error_out(self._carrier.failure(error)))
+        how = "exhausted" if _ran_out(error) else "failed"
+        return wire.pack(how, call.id, wire.error_out(self._carrier.failure(error)))
+
+    def _come_home(self) -> None:
+        """Put back what a call may have moved."""
+        os.umask(self._umask)
+        with contextlib.suppress(OSError):
+            if _directory() != self._home:
+                os.chdir(self._home)
 
     # ── sync functions, each in a thread ────────────────────────────────────────────────────────────────
 
@@ -142,13 +168,24 @@ class Inside:
         threading.Thread(target=self._work, name="callboard function", daemon=True).start()
 
     def _work(self) -> None:
-        while True:
-            call = self._waiting.get()
-            with self._lock:
-                self._idle -= 1
-            self._end(call, contextvars.copy_context().run(self._carried, call))
-            with self._lock:
-                self._idle += 1
+        try:
+            _stand_alone()
+            while True:
+                call = self._waiting.get()
+                with self._lock:
+                    self._idle -= 1
+                self._end(call, contextvars.copy_context().run(self._carried, call))
+                self._come_home()
+                with self._lock:
+                    self._idle += 1
+        except BaseException:
+            self._give_up()
+
+    def _give_up(self) -> NoReturn:
+        """A call could not even say how it failed."""
+        with contextlib.suppress(BaseException):
+            traceback.print_exc(file=sys.__stderr__)
+        os._exit(1)
 
     def _carried(self, call: _Call) -> bytes:
         """The line that ends a sync call."""
@@ -182,8 +219,34 @@ class Inside:
         except Interrupt:
             line = wire.pack("stopped", call.id)
         except BaseException as error:
-            line = self._failed(call, error)
+            try:
+                line = self._failed(call, error)
+            except BaseException:
+                self._give_up()
+        self._come_home()
         self._end(call, line)
+
+
+def _ran_out(error: BaseException | None) -> bool:
+    """Whether memory ran out somewhere on the way to this error."""
+    for _ in range(_MOST_CAUSES):
+        if error is None or isinstance(error, MemoryError):
+            break
+        error = error.__cause__ or error.__context__
+    return isinstance(error, MemoryError)
+
+
+def _directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed
+        return ""
+
+
+def _stand_alone() -> None:
+    """Give this thread a working directory and a umask of its own, where the system can."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).unshare(_CLONE_FS)
 
 
 class _Call:

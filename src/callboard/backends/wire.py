@@ -1,11 +1,13 @@
 """How an engine and a child speak: one strict JSON array per line, an operation first.
 
 To the child: `work` id attempt key inputs secrets limits · `cancel` id · `answer` ask ok value.
-From it: `hello` names ready · `done` id value · `failed` id error · `stopped` id · `log` id text level ·
-`publish` id key value · `save` id write params · `progress` id done of note · `ask` id ask what arguments.
+From it: `importing` file · `hello` names ready · `done` id value · `failed` id error · `exhausted` id error ·
+`stopped` id · `log` id text level · `publish` id key value · `save` id write params · `progress` id done of note ·
+`ask` id ask what arguments.
 
 The child carries user code, so its side of the wire is not believed: a line that is too long, no JSON or nonsense
-makes the child *lost*. Errors travel as the name of their class, and only classes of ours are made of names.
+makes the child *lost*, and so does more of anything than our own side in the child would ever send. Errors travel as
+the name of their class, and only classes of ours are made of names.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from callboard.ports import Json
 
 LONGEST = 8 << 20  # bytes of a line from a child
+_MOST_MESSAGE, _MOST_EVIDENCE = 8_000, 64_000  # characters of an error and of its evidence
 
 encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
@@ -74,12 +77,13 @@ def unpack(line: bytes) -> list[Any]:
 
 
 def error_out(error: CallboardError) -> dict[str, Json]:
-    """An error as JSON; evidence that is none is left out."""
-    told: dict[str, Json] = {"class": type(error).__name__, "message": _plain(str(error))}
+    """An error as JSON; evidence that is none is left out, and of what is too long the middle."""
+    told: dict[str, Json] = {"class": type(error).__name__, "message": _cut(_plain(str(error)), _MOST_MESSAGE)}
     for name in ("evidence", "retry_after"):
         value = getattr(error, name, None)
         if value is not None and _is_json(value):
-            told[name] = value
+            text = encode(value)
+            told[name] = value if len(text) <= _MOST_EVIDENCE else _cut(text, _MOST_EVIDENCE)
     return told
 
 
@@ -102,6 +106,10 @@ def _is_json(value: Json) -> bool:
     except NotJson:
         return False
     return True
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most // 2]}\n…\n{text[-most // 2 :]}"
 
 
 def _plain(text: str) -> str:

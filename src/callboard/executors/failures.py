@@ -37,7 +37,7 @@ def trace(error: BaseException) -> str:
     """The traceback as text, its middle left out when it is long."""
     try:
         text = "".join(traceback.format_exception(error))
-    except Exception:  # a __str__ or __repr__ of the user's that raises
+    except BaseException:  # a __str__ or __repr__ of the user's that raises
         text = f"{type(error).__name__} (its text cannot be shown)"
     text = text.encode(errors="replace").decode()
     half = _MOST_TRACE // 2
@@ -47,7 +47,7 @@ def trace(error: BaseException) -> str:
 def _sentence(error: BaseException) -> str:
     try:
         what = str(error)
-    except Exception:
+    except BaseException:
         what = ""
     what = what[:2_000].encode(errors="replace").decode()
     return f"{type(error).__name__}: {what}" if what else type(error).__name__
