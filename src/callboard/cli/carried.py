@@ -20,7 +20,7 @@ from callboard.app.commands.carry import Left, Stop, carry_out
 from callboard.app.views import run as views
 from callboard.app.views.words import waits
 from callboard.cli.context import Told, as_text
-from callboard.cli.draft import draft, ways
+from callboard.cli.draft import asked
 from callboard.cli.progress import Progress
 from callboard.cli.table import count, money, span
 from callboard.cli.written import below, from_here, stands
@@ -148,7 +148,7 @@ def exit_code(run: Run, left: Left, signals: list[int]) -> int:
 
 
 def _summary(run: Run, shown: dict[str, Any], left: Left, code: int, progress: Progress) -> list[str]:
-    """How it was left, what failed, what was written, and the draft somebody has to look at."""
+    """How it was left, what failed, what was written, and what somebody has to look at."""
     word = _WORDS.get(code, "") or waits(left.because) or shown["status"]
     totals = shown["totals"]
     figures = [count(totals["calls"], "model call"), money(shown["cost"], shown["unpriced"]), span(progress.passed)]
@@ -165,8 +165,7 @@ def _summary(run: Run, shown: dict[str, Any], left: Left, code: int, progress: P
     odd = [f"{from_here(one['file'])}: {said}" for one in shown["documents"] if (said := stands(one))]
     lines += _some(odd, "documents")
     for held in shown["held"][:1]:
-        if "value" in held:
-            lines += ["", *draft(held, _DRAFT), "", *ways(shown["id"], held, several=len(shown["held"]) > 1)]
+        lines += ["", *asked(shown["id"], held, several=len(shown["held"]) > 1, most=_DRAFT)]
     return lines
 
 

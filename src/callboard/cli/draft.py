@@ -1,10 +1,34 @@
-"""What a person sees of a draft that waits for review, and how it can be answered."""
+"""What a person sees of what waits for them, a draft or an effect of unknown end, and how it can be answered."""
 
 from __future__ import annotations
 
 import json
 import shlex
 from typing import Any
+
+
+def asked(run: str, held: dict[str, Any], *, several: bool, most: int | None = None) -> list[str]:
+    """What waits, at most `most` lines of a draft, and the answers that are possible."""
+    if held["for"] == "decision":
+        return [*_effect(held), *_verdicts(run, held, several=several)]
+    if "value" not in held:
+        return []
+    return [*draft(held, most), "", *ways(run, held, several=several)]
+
+
+def _effect(held: dict[str, Any]) -> list[str]:
+    return [f"{held['task']} may happen only once. It was begun, and whether it happened nobody knows: {held['why']}"]
+
+
+def _verdicts(run: str, held: dict[str, Any], *, several: bool) -> list[str]:
+    named = f" --task {shlex.quote(held['task'])}" if several else ""
+    return _each(
+        [
+            ("it happened", f"approve {run}{named} --done"),
+            ("it did not, do it again", f"approve {run}{named} --redo"),
+            ("it did not, and shall not", f"approve {run}{named} --failed"),
+        ]
+    )
 
 
 def draft(held: dict[str, Any], most: int | None = None) -> list[str]:
@@ -30,5 +54,9 @@ def ways(run: str, held: dict[str, Any], *, several: bool) -> list[str]:
         lines += [("another text", f"approve {run}{named} --edit FILE")]
     back = f"send it back ({held['rounds_left']} left)" if held["rounds_left"] else "say no (it fails)"
     lines += [(back, f"reject {run}{named} --note TEXT")]
+    return _each(lines)
+
+
+def _each(lines: list[tuple[str, str]]) -> list[str]:
     wide = max(len(what) for what, _ in lines) + 1
     return [f"  {what + ':':<{wide}}  callboard {command}" for what, command in lines]

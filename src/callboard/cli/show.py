@@ -12,7 +12,7 @@ from callboard.app.views import run as views
 from callboard.app.views.story import story
 from callboard.app.views.words import brief, waits
 from callboard.cli.context import Told, as_text, json_option
-from callboard.cli.draft import draft, ways
+from callboard.cli.draft import asked
 from callboard.cli.table import clock, count, money, symbols, table
 from callboard.cli.written import below, from_here, stands
 
@@ -40,7 +40,8 @@ def command(obj: dict[str, Any], run: str | None, as_story: bool, as_result: boo
         else:
             shown = views.show(house.store, row, alive=house.is_alive, base=house.base, room=house.short_of_room())
             told.out(shown, lambda: _text(shown))
-            told.next(shown["next"])
+            if shown["next"] != views.look_at(row):
+                told.next(shown["next"])
     finally:
         house.close()
 
@@ -66,8 +67,7 @@ def _text(run: dict[str, Any]) -> str:
     if failed:
         lines += ["", table(("failed items", "reason"), failed[:_MOST]), *_more(len(failed))]
     for held in run["held"]:
-        if "value" in held:
-            lines += ["", *map(symbols, [*draft(held), "", *ways(run["id"], held, several=len(run["held"]) > 1)])]
+        lines += ["", *map(symbols, asked(run["id"], held, several=len(run["held"]) > 1))]
     if run["documents"]:
         lines += ["", *_documents(run["documents"])]
     return "\n".join(lines)

@@ -12,7 +12,7 @@ from callboard.app.views.words import waits
 from callboard.cli.context import Told
 from callboard.cli.draft import excerpt
 from callboard.cli.table import symbols
-from callboard.core.facts import Approved, Edited, Rejected
+from callboard.core.facts import Approved, Decided, Edited, Rejected
 from callboard.text.strict import decode
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from callboard.core.facts import Fact
     from callboard.core.run import Node, Run
 
+_VERDICTS = {"done": "it happened", "redo": "it is done again, under the same key", "failed": "it fails"}
 _SHOWN = 10  # lines of what was approved
 
 
@@ -51,7 +52,7 @@ def say(
 
 
 def _heard(run: Run, fact: Fact, all: list[Fact]) -> list[str]:
-    """What has been approved, or what a rejection does, for whoever said so."""
+    """What has been approved or decided, or what a rejection does, for whoever said so."""
     if isinstance(fact, Rejected):
         left = rounds_left(_node(run, fact.node))
         return [f"rejected {fact.node}: " + (f"it is made again ({left - 1} left after this)" if left else "it fails")]
@@ -59,6 +60,8 @@ def _heard(run: Run, fact: Fact, all: list[Fact]) -> list[str]:
         if choices(_node(run, fact.node)):
             return [f"chosen for {fact.node}: {decode(fact.outcome)['value']}"]
         return [f"approved for {fact.node}, in place of the draft:", *excerpt(decode(fact.outcome)["value"], _SHOWN)]
+    if isinstance(fact, Decided):
+        return [f"decided about {fact.node}: {_VERDICTS[fact.verdict]}"]
     if not isinstance(fact, Approved) or len(all) > 1:
         return []
     drafted = _node(run, fact.node).draft

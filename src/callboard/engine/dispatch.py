@@ -3,7 +3,8 @@
 Only what is on disk gets here. Nothing dear is done per attempt: a plain asyncio task, a queue per distinct
 timeout (`deadlines.py`), no task group. Stopping cancels the task and waits for its real end: what the machine
 calls at work stays so until nothing of it runs any more. A result that came in spite of a cancellation is kept,
-it may have been paid for.
+it may have been paid for. An effect that may happen once only, and was ended by us in the middle, has an end that
+nobody knows: a person decides. Only where it surely had not begun is it simply begun again.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ class Dispatcher:
         assert at.task is not None
         at.task.cancel()
         if not at.begun:
-            self._over(at, self._ending(at))
+            self._over(at, self._ending(at, begun=False))
 
     def _expire(self, at: AtWork) -> None:
         self.end(at, "timeout")
@@ -144,8 +145,8 @@ class Dispatcher:
             size = len(done.outcome.encode())
             notices = await self._published(at, done.events, work.attempt.task) if done.events else ()
             fact = _done(at, done, notices)
-        except asyncio.CancelledError:
-            fact = self._ending(at)
+        except asyncio.CancelledError as cancelled:
+            fact = self._ending(at, begun=not getattr(cancelled, "waited", False))
         except (Exception, SystemExit) as error:
             fact = failure(at, error)
         self._over(at, fact, size, inside=True)
@@ -178,16 +179,20 @@ class Dispatcher:
         self._timers.at(self._timers.elapsed() + seconds, lambda: _wake(waiting))
         await waiting
 
-    def _ending(self, at: AtWork) -> Fact | None:
-        """The fact of an attempt that was cancelled, by the reason it was cancelled for."""
+    def _ending(self, at: AtWork, *, begun: bool = True) -> Fact | None:
+        """The fact of an attempt that was cancelled, by the reason it was cancelled for. `begun`: for all we know."""
         name = at.node, at.number, at.attempt
         if at.held.lists.get(at.node) is at:
             return self._list_ending(at)
         match at.why:
             case "stop":
                 return Stopped(*name)
-            case "timeout":
+            case "timeout" if begun or not _is_once(at):
                 return TimedOut(*name)
+            case "timeout":
+                return Failed(*name, "transient", "its time was over before its turn came", None)
+            case "halt" if begun and _is_once(at):
+                return Failed(*name, "unknown", "it was interrupted", None)
             case "halt":
                 return Halted(*name)
             case "lost":
@@ -274,6 +279,8 @@ def failure(at: AtWork, error: BaseException) -> Fact:
     name = at.node, at.number, at.attempt
     if getattr(error, "worker_lost", False):
         if getattr(error, "innocent", False):  # it was ended because of another attempt
+            if _is_once(at) and getattr(error, "begun", True):
+                return Failed(*name, "unknown", _why(error), _json(getattr(error, "evidence", None)))
             return Halted(*name)
         return LeaseLost(*name, "worker", _clean(str(error)).strip(), _json(getattr(error, "evidence", None)))
     match error:
@@ -287,6 +294,10 @@ def failure(at: AtWork, error: BaseException) -> Fact:
             return TimedOut(*name)
     last = "".join(traceback.format_exception(error))[-MOST_EVIDENCE:]
     return Failed(*name, "permanent", _why(error), {"type": type(error).__name__, "traceback": _clean(last)})
+
+
+def _is_once(at: AtWork) -> bool:
+    return at.run.nodes[at.node].task.effect == "once"
 
 
 def _why(error: BaseException) -> str:

@@ -1,4 +1,5 @@
-"""What is a person waited for with? The question, the draft and its version, what there is to choose from."""
+"""What is a person waited for with? The question, the draft and its version, what there is to choose from; or an
+effect that may have happened, and what is known of its end."""
 
 from __future__ import annotations
 
@@ -11,12 +12,15 @@ if TYPE_CHECKING:
     from callboard.core.run import Node, Run
     from callboard.ports import Store
 
+_GONE, _TIMED_OUT = "the process that carried it out is gone", "its time limit was over"
 _LINES = 1000  # of a task's log that are looked through for the question it asks
 
 
 def held(store: Store, run: Run, row: Node) -> dict[str, Any]:
-    """`{task, for, question?, hash?, choices?, rounds_left?, value?}` of an execution that is held."""
+    """`{task, for, question?, hash?, choices?, rounds_left?, value?, why?}` of an execution that is held."""
     told: dict[str, Any] = {"task": run.name_of(row.id), "for": row.hold}
+    if row.hold == "decision":
+        return {**told, "why": _end(store, run, row)}
     if row.hold != "review" or row.draft is None:
         return told
     lines = store.logs(run.number, row.id, _LINES)
@@ -29,6 +33,16 @@ def held(store: Store, run: Run, row: Node) -> dict[str, Any]:
         "rounds_left": rounds_left(row),
         "value": json.loads(row.draft[1]).get("value"),
     }
+
+
+def _end(store: Store, run: Run, row: Node) -> str:
+    """What is known of the end of an effect, as the journal has it."""
+    for _, _, facts, _ in reversed(store.journal(run.number)):
+        for text in reversed(facts):
+            name, *fields = json.loads(text)
+            if name in ("LeaseLost", "Failed", "TimedOut") and fields[:2] == [row.id, row.number]:
+                return _TIMED_OUT if name == "TimedOut" else (len(fields) > 4 and str(fields[4])) or _GONE
+    return _GONE
 
 
 def one_of(among: list[str]) -> str:

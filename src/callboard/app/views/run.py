@@ -154,8 +154,13 @@ def _answer(run: Run, row: RunRow) -> str | None:
         if run.nodes[node].hold == "review":
             return f"callboard approve {row.id}{named}{_version(run.nodes[node])}"
         if run.nodes[node].hold == "decision":
-            return f"callboard approve {row.id}{named} --done"
+            return look_at(row)
     return None
+
+
+def look_at(row: RunRow) -> str:
+    """Nobody should answer what they have not seen."""
+    return f"callboard show {row.id}"
 
 
 def _version(row: Node) -> str:

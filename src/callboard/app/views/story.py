@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     from callboard.ports import RunRow, Store
 
 
+#: Facts of attempts that did not end well; `why` is their fifth field.
+_HAVE_WHY = ("Failed", "LeaseLost")
+
+
 def story(store: Store, row: RunRow, run: Run) -> list[dict[str, Any]]:
-    """`[{at, fact, task?, number?, attempt?}]`, as the journal has them."""
+    """`[{at, fact, task?, number?, why?}]`, as the journal has them."""
     told = []
     for _, at, facts, _ in store.journal(row.number):
         for text in facts:
@@ -33,5 +37,7 @@ def _about(run: Run, name: str, fields: list[Any]) -> dict[str, Any]:
         told: dict[str, Any] = {"task": run.name_of(fields[0])}
         if len(fields) > 1 and type(fields[1]) is int:
             told["number"] = fields[1]
+        if name in _HAVE_WHY and len(fields) > 4 and fields[4]:
+            told["why"] = str(fields[4])
         return told
     return {"about": fields[:2]} if fields else {}

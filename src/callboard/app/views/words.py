@@ -27,6 +27,8 @@ def usd(nano: int | None) -> float | None:
 
 def brief(reason: str) -> str:
     """A reason as a line has room for it: of many items the first three, and how many more there are; when it is."""
+    if reason == "decision":
+        return "needs a decision"
     what, _, keys = reason.partition(" ")
     if reason.startswith("retry at "):
         return f"retry at {iso(float(reason.removeprefix('retry at ')))}"
