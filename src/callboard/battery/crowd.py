@@ -87,12 +87,20 @@ class Crowd:
         """A command line of ours, in `at` (the root)."""
         return self.python(_MAIN, *argv, at=at, **env)
 
+    def twins(self, *argv: str, at: Sequence[Path]) -> list[Member]:
+        """The same command line of ours in several places, all of one session: Linux shares a processor out by session,
+        so only then does each get as much of it as the other."""
+        command = [sys.executable, "-c", f"{BEFORE}\n{_MAIN}", *argv]
+        return [self._begun(command, one, {}, session=False) for one in at]
+
     def python(self, program: str, *argv: str, at: Path | None = None, **env: str) -> Member:
         """Lines of Python of ours."""
         return self.begin([sys.executable, "-c", f"{BEFORE}\n{program}", *argv], at=at, **env)
 
     def begin(self, command: Sequence[str], *, at: Path | None = None, **env: str) -> Member:
-        place = at or self.root
+        return self._begun(command, at or self.root, env)
+
+    def _begun(self, command: Sequence[str], place: Path, env: dict[str, str], *, session: bool = True) -> Member:
         file = self.root / f"said-{len(self.members):04}.txt"
         with open(file, "wb") as said:
             process = subprocess.Popen(
@@ -102,7 +110,7 @@ class Crowd:
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
+                start_new_session=session,
             )
         self.members.append(Member(process, file, time.time()))
         return self.members[-1]

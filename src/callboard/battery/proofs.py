@@ -55,10 +55,20 @@ PROOFS: tuple[Proof, ...] = (
         "many", "many processes on one project, killed at random", "many:prove_many", "seconds",
         gate=60, nightly=600, promise=(1, 2, 6),
     ),
+    # T10
+    Proof(
+        "lost", "workers are lost: what they had at work is soon somebody else's", "lost:prove_lost", "losses",
+        gate=14, nightly=280, promise=(2, 7),
+    ),
     # T11
     Proof(
         "hung", "steps that hang in every way: a time limit ends all of them", "hung:prove_hung", "steps",
         gate=16, nightly=160, promise=(8,),
+    ),
+    # T12
+    Proof(
+        "poison", "steps that are poison, beside steps that are not", "poison:prove_poison", "poisons",
+        gate=10, nightly=90, promise=(9,),
     ),
     # T13
     Proof(

@@ -1,0 +1,210 @@
+"""T10: workers are lost in every way, what they had at work is soon somebody else's, and nothing of them is left.
+
+Killed are the process of a step, its supervisor, both, and the engine while its children live. Two more things are
+played, because one machine cannot do them: that the process number of a dead engine belongs to somebody else by now
+(its owner is given the number of this very process), and that the owner is on another host (it is given another host's
+name), which has to be believed until its lease is over and no longer. Each is done to a function in a child and to a
+command, and each step has a process below it that would rather stay.
+
+A take-over is measured from the kill, or from the end of a lease that has to be waited for, to the first line of the
+new attempt. Where an engine was killed it begins with the start of another process.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import TYPE_CHECKING, NamedTuple
+
+from callboard.battery.crowd import Crowd, Member, Noise, TookTooLong, standing, until
+from callboard.battery.history import check
+from callboard.battery.proof import Found, Proving
+from callboard.store.sql.sqlite import SQLiteStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SOON, LEASE = 2.0, 2.0  # seconds: until somebody else has it; that an owner elsewhere is believed
+LINGER = 1.0  # seconds after the end in which the last process of a step may leave
+SIDE_BY_SIDE = 4
+_BUSY = 9
+
+STEP = """
+import os, subprocess, sys, time
+
+def stays():
+    with open("up", "a") as up: up.write(f"{os.getpid()} {time.time()}\\n")
+    with open("up") as up: is_first = len(up.readlines()) == 1
+    if is_first:
+        subprocess.Popen(["sleep", "600"], start_new_session=True)
+        open("company", "w").close()
+        time.sleep(600)
+    return "done"
+
+if __name__ == "__main__":
+    print(stays())
+else:
+    from callboard.executors.registry import register
+
+    @register
+    def step(pipe_data, params): return stays()
+"""
+_STEPS = {
+    "function": "{name: step, type: function, function: step}",
+    "command": "{name: step, type: command, command: [PYTHON, function/step.py]}",
+}
+
+
+class Loss(NamedTuple):
+    """A way to be lost. `kills` are the processes that are killed; `owner` is what its row says afterwards."""
+
+    name: str
+    kills: tuple[str, ...]
+    owner: str = ""
+
+    @property
+    def is_of_engine(self) -> bool:
+        return "engine" in self.kills
+
+
+LOSSES = (
+    Loss("step", ("step",)),
+    Loss("supervisor", ("supervisor",)),
+    Loss("step and supervisor", ("step", "supervisor")),
+    Loss("engine", ("engine",)),
+    Loss("engine and step", ("engine", "step")),
+    Loss("number used again", ("engine",), "number"),
+    Loss("another host", ("engine",), "host"),
+)
+
+
+class Trial(NamedTuple):
+    """One loss. `taken` are the seconds until a new attempt had begun; `orphans` what was left of the old one then
+    and after its end."""
+
+    loss: Loss
+    by: str
+    taken: float
+    orphans: int
+    wrong: list[str]
+
+    @property
+    def name(self) -> str:
+        return f"{self.loss.name} ({self.by})"
+
+
+def prove_lost(proving: Proving) -> Found:
+    """`size` counts losses: each way, of a function and of a command; more than there are means again."""
+    ways = [(LOSSES[n // 2 % len(LOSSES)], ("function", "command")[n % 2]) for n in range(proving.size)]
+    trials: list[Trial] = []
+    with Noise() as noise, ThreadPoolExecutor(SIDE_BY_SIDE) as hands:
+        for trial in hands.map(lambda n: lose(proving.folder / str(n), *ways[n]), range(len(ways))):
+            trials.append(trial)
+            proving.say(f"{len(trials)} of {len(ways)}")
+    failures = [f"{trial.name}: {what}" for trial in trials for what in wrong(trial, noise.worst)]
+    here = sorted(trial.taken for trial in trials if trial.loss.owner != "host")
+    there = [trial.taken for trial in trials if trial.loss.owner == "host"]
+    figures = {"taken over p99 s": here[math.ceil(0.99 * len(here)) - 1] if here else 0.0}
+    if there:
+        figures["after another host's lease s"] = max(there)
+    orphans = sum(trial.orphans for trial in trials)
+    return Found(len(trials), failures, figures | {"left behind": float(orphans), "noise s": noise.worst})
+
+
+def wrong(trial: Trial, noise: float) -> list[str]:
+    """What of it breaks the promise, on a machine that is so late."""
+    found = list(trial.wrong)
+    if trial.taken > SOON + 4 * noise:
+        found.append(f"it was taken over after {trial.taken:.1f} s")
+    if trial.orphans:
+        found.append(f"{trial.orphans} processes of it were left behind")
+    return found
+
+
+def lose(folder: Path, loss: Loss, by: str) -> Trial:
+    """Begin a run, lose its worker, and see who goes on with it."""
+    with Crowd(folder, CALLBOARD_LEASE=str(LEASE)) as crowd:
+        database = _lay_out(folder, by)
+        owner = member = crowd.callboard("run", "show.ai", "text", "--id", "lost")
+        until("the step has begun", lambda: len(_begun(folder)) == 1 and (folder / "company").exists())
+        step = _begun(folder)[0][0]
+        pids = {"step": step, "supervisor": _parent(step), "engine": owner.pid}
+        for name in loss.kills:
+            os.kill(pids[name], signal.SIGKILL)
+        since, wrong = time.time(), list[str]()
+        if loss.is_of_engine:
+            owner.process.wait()
+            since = _rewritten(database, loss) or since
+            member, wrong = _resumed(crowd, since)
+        until("a new attempt has begun", lambda: len(_begun(folder)) > 1 or member.process.poll() is not None)
+        taken = _begun(folder)[1][1] - since if len(_begun(folder)) > 1 else math.inf
+        code = member.wait()
+        orphans = _left(folder)
+    if code != 0:
+        wrong.append(f"who took it over left with {code}: {member.said()[-500:]}")
+    if taken < 0:
+        wrong.append(f"it was taken {-taken:.2f} s before its owner's lease was over")
+    return Trial(loss, by, taken, orphans, wrong + check(database))
+
+
+def _lay_out(folder: Path, by: str) -> Path:
+    (folder / "function").mkdir(parents=True)
+    (folder / "function/step.py").write_text(STEP)
+    step = _STEPS[by].replace("PYTHON", json.dumps(sys.executable))
+    (folder / "show.ai").write_text(f"name: Lost\npipe:\n  - {step}\n")
+    return folder / ".callboard/callboard.db"
+
+
+def _begun(folder: Path) -> list[tuple[int, float]]:
+    """(process, time) of each attempt that has begun."""
+    try:
+        lines = (folder / "up").read_text().splitlines()
+    except OSError:
+        return []
+    return [(int(pid), float(at)) for pid, at in (line.split() for line in lines)]
+
+
+def _parent(pid: int) -> int:
+    with open(f"/proc/{pid}/stat") as file:
+        return int(file.read().rpartition(")")[2].split()[1])
+
+
+def _rewritten(database: Path, loss: Loss) -> float | None:
+    """Let the dead owner of the run be somebody else; when its lease is over, where that has to be waited for."""
+    if not loss.owner:
+        return None
+    with closing(SQLiteStore(database)) as store, store.transaction() as writer:
+        ((owner, lease),) = writer.execute("SELECT owner, lease FROM standing").fetchall()
+        host, boot, pid, *rest = json.loads(str(owner))
+        if loss.owner == "number":
+            pid = os.getpid()
+        else:
+            host, boot = "another host", "another boot"
+        writer.execute("UPDATE standing SET owner = ?", (json.dumps([host, boot, pid, *rest]),))
+    return float(str(lease)) if loss.owner == "host" else None
+
+
+def _resumed(crowd: Crowd, since: float) -> tuple[Member, list[str]]:
+    """Resume the run from `since` on; whoever asks sooner is told that it is somebody's."""
+    member, wrong = crowd.callboard("resume", "lost"), list[str]()
+    if since > member.begun and (code := member.wait()) != _BUSY and time.time() < since:
+        wrong.append(f"while its owner had to be believed, `resume` left with {code}: {member.said()[-500:]}")
+    if since > member.begun:
+        until("the lease of its owner is over", lambda: time.time() > since)
+        member = crowd.callboard("resume", "lost")
+    return member, wrong
+
+
+def _left(folder: Path) -> int:
+    """Processes that do not go when all is over."""
+    try:
+        until("nobody is left", lambda: not standing(folder), seconds=LINGER)
+    except TookTooLong:
+        return len(standing(folder))
+    return 0

@@ -1,0 +1,59 @@
+"""Lost workers (T10): the proof at gate size, and the proof itself, shown a program that looks after nobody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from callboard.battery import crowd
+from callboard.battery.lost import LOSSES, lose, prove_lost, wrong
+from callboard.battery.proof import Proving
+from callboard.battery.proofs import PROOFS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOBODY_SWEEPS = """
+from callboard.backends import supervisor
+supervisor.sweep = lambda marked: 0
+"""
+A_NUMBER_IS_A_PROCESS = """
+from callboard.engine import owner
+began = owner.started
+owner.alive = lambda one: began(one.pid) is not None
+owner.keeps.__globals__["alive"] = owner.alive
+from callboard.app import wiring
+wiring.alive = owner.alive
+"""
+ANOTHER_HOST_IS_DEAD = """
+from callboard.store.sql import sqlite
+sqlite._keeps = lambda *told: False
+from callboard.app import wiring
+wiring.keeps = lambda *told: False
+"""
+
+
+@pytest.mark.timeout(180)
+def test_what_a_lost_worker_had_at_work_is_soon_somebody_elses(tmp_path: Path) -> None:
+    size = next(proof.gate for proof in PROOFS if proof.name == "lost")
+    found = prove_lost(Proving(tmp_path, size))
+    print(f"{found.tried} losses, {dict(found.figures)}")
+    assert found.failures == []
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize(
+    ("name", "without", "said"),
+    [
+        ("supervisor", NOBODY_SWEEPS, "were left behind"),
+        ("number used again", A_NUMBER_IS_A_PROCESS, "who took it over left with 9"),
+        ("another host", ANOTHER_HOST_IS_DEAD, "before its owner's lease was over"),
+    ],
+)
+def test_it_would_be_found_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, without: str, said: str
+) -> None:
+    monkeypatch.setattr(crowd, "BEFORE", without)
+    trial = lose(tmp_path / "show", next(loss for loss in LOSSES if loss.name == name), "command")
+    assert any(said in what for what in wrong(trial, 0.0)), trial
