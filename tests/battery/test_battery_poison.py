@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from callboard.battery import crowd
-from callboard.battery.poisons import POISONS
 from callboard.battery.poison import TAKEN, Twins, prove_poison, side_by_side
+from callboard.battery.poisons import POISONS
 from callboard.battery.proof import Proving
 from callboard.battery.proofs import PROOFS
 

@@ -122,6 +122,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._tail = self.status = b""
         self._has_ended = self._innocent = False
+        self.has_cost = False  # it has taken calls along
         self._killing: asyncio.TimerHandle | None = None
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self.living = self._loop.create_task(self._live())
@@ -289,6 +290,7 @@ class Child:
                 flight.end(STOPPED)
             else:
                 flight.end(error=WorkerLost(why, innocent=innocent, evidence=evidence or None, begun=self.is_up))
+                self.has_cost = self.has_cost or not innocent
         self.flights.clear()
 
     def _signal(self, number: int) -> None:

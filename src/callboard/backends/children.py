@@ -278,7 +278,7 @@ class Children:
         self._ending.discard(child)
         if child is self._reserve:
             self._reserve = None
-        elif self._reserve is None and child.is_up and not self._is_closed:
+        elif self._reserve is None and child.is_up and child.has_cost and not self._is_closed:
             self._reserve = self._started()
 
     def _retire(self, child: Child) -> None:

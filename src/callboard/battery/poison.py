@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from callboard.app.views import run as views
 from callboard.app.views.logs import logs
 from callboard.battery.crowd import Crowd, Member, standing, until
-from callboard.battery.poisons import BARRED, HARM, POISONS, Poison
 from callboard.battery.history import check
+from callboard.battery.poisons import BARRED, HARM, POISONS, Poison
 from callboard.battery.proof import Found, Proving
 from callboard.core.status import FAILED, SUCCESS
 from callboard.store.sql.sqlite import SQLiteStore
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 GROUP = 5  # poisons in one run
 ATTEMPTS = 3  # of a poison, and of a sibling that met one
-SHARE, GROWTH, TAKEN = 0.9, 20.0, 0.15  # of the twin's throughput; more than the twin: MB, and of a processor
+SHARE, GROWTH, TAKEN = 0.9, 20.0, 0.1  # of the twin's throughput; more than the twin: MB, and of a processor
 AGAIN = 2  # times that a poor throughput is measured again
 SIBLINGS = {"calls": 960, "answers": 480}  # a page of a list has a thousand
 _MEASURED = 0.9  # of the siblings: behind the last ones nobody waits any more
