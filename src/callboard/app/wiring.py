@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 CHILDREN, CALLS = 2, 16
 #: Executions of these kinds that one engine has at work at once.
 CAPACITY = {"command": 4}
+#: Seconds for which the room that was found for something new is believed to be there.
+_ROOMY = 0.5
 _NAME = "project", "name"  # kind and id of the record that holds it
 
 
@@ -60,6 +62,7 @@ class House:
         self.registry = REGISTRY
         self.pid = os.getpid()
         self._backends: list[Backend] = []
+        self._roomy_until = 0.0
 
     # ── for commands and views ──────────────────────────────────────────────────────────────────────────
 
@@ -151,9 +154,11 @@ class House:
         return self.reserve.missing() if self.reserve is not None else ""
 
     def demand_room(self) -> None:
-        """That something new may begin. Raises NoRoom, with the fix."""
-        if self.reserve is not None:
+        """That something new may begin. Raises NoRoom, with the fix. Of many at once one asks for all."""
+        now = self.clock.now().elapsed
+        if self.reserve is not None and now >= self._roomy_until:
             self.reserve.demand()
+            self._roomy_until = now + _ROOMY
 
     def close(self) -> None:
         if self.pid == os.getpid():
