@@ -42,6 +42,7 @@ READ: dict[str, Any] = {
     "published": lambda text: tuple(f.Notice(key, int(o)) for key, o in (w.split(":") for w in text.split(","))),
     "docs": lambda text: tuple(f.Written(*one.rsplit(":", 1)) for one in text.split(",")),
     "pending": lambda text: tuple(text.split(",")), "known": known, "lists": lists,
+    "reads": lambda text: tuple(tuple(one.rsplit(":", 1)) for one in text.split(",")),
 }  # fmt: skip
 TOLD = {
     orders.Start: "Start {} {}.{}", orders.Stop: "Stop {} {}.{}", orders.Evaluate: "Evaluate r{} {}",

@@ -23,6 +23,8 @@ from callboard.core.reasons import because, why
 from callboard.core.run import Run
 from callboard.core.status import ENDED, RUNNING
 
+PATHS, VERSIONS = ("p", "q"), ("h0", "h1", "h2")
+
 # ── the world ───────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -133,15 +135,17 @@ class World:
                 self.offset += 1
                 brought["published"] = (f.Notice(one_of(chance, KEYS), self.offset),)
             if percent(chance, 15):
-                brought["documents"] = (f.Written("p", f"h{chance.below(3)}"),)
-                brought["pending"] = ("p",) if percent(chance, 60) else ()
+                path = one_of(chance, PATHS)
+                brought["documents"] = (f.Written(path, one_of(chance, VERSIONS)),)
+                brought["pending"] = (path,) if percent(chance, 60) else ()
+            brought["reads"] = self._reads()
             if row.task.review is not None and percent(chance, 80):
                 return f.Produced(*attempt, f"h{chance.below(2)}", **brought)
             return f.Succeeded(*attempt, **brought)
         if kind <= 7:
             return f.Failed(*attempt, one_of(chance, ("permanent", "transient", "unknown")), "broken")
         return one_of(chance, (
-            f.TimedOut(*attempt), f.Skipped(*attempt), f.LeaseLost(*attempt),
+            f.TimedOut(*attempt), f.Skipped(*attempt, reads=self._reads()), f.LeaseLost(*attempt),
             f.LeaseLost(*attempt, "engine"), f.Halted(*attempt), f.Refused(*attempt), f.Stopped(*attempt),
         ))  # fmt: skip
 
@@ -152,7 +156,16 @@ class World:
         if not good and percent(chance, 15):
             return one_of(chance, (f.ListFailed(node, number), f.ListStopped(node, number)))
         keys = dict.fromkeys(one_of(chance, ("x", "y", "z")) for _ in range(chance.below(4)))
-        return f.Listed(node, number, page, tuple((key, 1) for key in keys), percent(chance, 30))
+        return f.Listed(node, number, page, tuple((key, 1) for key in keys), percent(chance, 30), self._reads())
+
+    def _reads(self) -> tuple[tuple[str, str], ...]:
+        """Mostly the version that is there, sometimes one that was, of no, one or two documents."""
+        chance, read = self.chance, dict[str, str]()
+        while percent(chance, 20):
+            path = one_of(chance, PATHS)
+            is_latest = percent(chance, 70)
+            read[path] = (is_latest and self.run.documents.get(path)) or one_of(chance, VERSIONS)
+        return tuple(read.items())
 
     def person(self) -> f.Fact:
         return a_persons_fact(self.chance, self.run)
@@ -190,7 +203,8 @@ class World:
             case 15 if self.run.pending:
                 found = f.Published(one_of(chance, sorted(self.run.pending)))
             case 16:
-                found = f.DocumentEdited("p", "h", f"h{chance.below(3)}")
+                path = one_of(chance, PATHS)
+                found = f.DocumentEdited(path, self.run.documents.get(path, ""), one_of(chance, (*VERSIONS, "")))
             case 17 | 18:
                 return self.person()
         if found is None:

@@ -45,10 +45,23 @@ notices = st.lists(st.builds(f.Notice, names, numbers, json_values), max_size=2)
 documents = st.lists(st.builds(f.Written, names, names, st.none() | names), max_size=2).map(tuple)
 paths = st.lists(names, max_size=2).map(tuple)
 attempt = (numbers, numbers, numbers)
-brought = {"outcome": texts, "published": notices, "documents": documents, "pending": paths}
+reads = st.lists(st.tuples(names, names), max_size=2).map(tuple)
+brought = {"outcome": texts, "published": notices, "documents": documents, "pending": paths, "reads": reads}
 known = st.builds(
-    f.Known, names, st.none() | names, names, texts, names, names, st.none() | texts, numbers, documents, paths, names
-)
+    f.Known,
+    names,
+    st.none() | names,
+    names,
+    texts,
+    names,
+    names,
+    st.none() | texts,
+    numbers,
+    documents,
+    paths,
+    names,
+    reads,
+)  # fmt: skip
 items = st.lists(st.tuples(names, json_values), max_size=3).map(tuple)
 lists = st.lists(st.builds(f.KnownList, names, numbers, items, st.booleans()), max_size=2).map(tuple)
 scalars = st.none() | st.booleans() | numbers | st.text(max_size=5)
@@ -59,7 +72,7 @@ FACTS: dict[type[Any], st.SearchStrategy[Any]] = {
     f.Succeeded: st.builds(f.Succeeded, *attempt, **brought),
     f.Failed: st.builds(f.Failed, *attempt, names, names, error=scalars, retry_after=st.none() | times),
     f.TimedOut: st.builds(f.TimedOut, *attempt),
-    f.Skipped: st.builds(f.Skipped, *attempt, names),
+    f.Skipped: st.builds(f.Skipped, *attempt, names, reads),
     f.Stopped: st.builds(f.Stopped, *attempt),
     f.ListStopped: st.builds(f.ListStopped, numbers, numbers),
     f.LeaseLost: st.builds(f.LeaseLost, *attempt, names, names, error=scalars),
@@ -82,6 +95,7 @@ FACTS: dict[type[Any], st.SearchStrategy[Any]] = {
         numbers,
         items,
         st.booleans(),
+        reads,
     ),
     f.ListFailed: st.builds(f.ListFailed, numbers, numbers, names),
     f.Asked: st.builds(f.Asked, names | numbers, names),

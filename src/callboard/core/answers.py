@@ -55,11 +55,13 @@ def succeeded(work: Step, fact: f.Succeeded) -> bool:
         return False
     if row.task.review is not None and row.status is RUNNING:
         published = (fact.published, fact.documents, fact.pending)
-        return produced(work, f.Produced(fact.node, fact.number, fact.attempt, "", fact.outcome, *published))
+        return produced(work, f.Produced(*fact[:3], "", fact.outcome, *published, fact.reads))
     if fact.published:
         announce(work, fact)
     if fact.documents or fact.pending:
         documents.bring(work, row, fact)
+    if fact.reads:
+        documents.made_from(work, row, fact)
     work.answered(row)
     end(work, row, SUCCESS, outcome=fact.outcome)
     return True
@@ -79,6 +81,8 @@ def produced(work: Step, fact: f.Produced) -> bool:
     announce(work, fact)
     work.answered(row)
     row.draft = Draft(fact.hash, fact.outcome, None, fact.documents, fact.pending)
+    if fact.reads:
+        documents.made_from(work, row, fact)
     if row.status is STOPPING:
         end(work, row, STOPPED, "stopped unreviewed")
         return True
@@ -139,6 +143,8 @@ def skipped(work: Step, fact: f.Skipped) -> bool:
     if row is None:
         return False
     work.answered(row)
+    if fact.reads:
+        documents.made_from(work, row, fact)
     end(work, row, STOPPED if row.status is STOPPING else SKIPPED, fact.why)
     return True
 

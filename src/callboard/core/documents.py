@@ -1,4 +1,10 @@
-"""Documents of a run: which version is the latest, what is not yet in place, who has read an older one.
+"""Documents of a run: which version is the latest, what is not yet in place, what was made from which version.
+
+Only a person makes stale: `Run.edits` holds, by path, the versions that a person's has taken the place of, and whoever
+has read one of those is stale. A version that a later one of our own has followed is not older in that sense: what
+was made from it is brought up to date by the needs, or was never meant to be. Nor is what has read a document that is
+gone now, since there is nothing newer to read. So staleness follows from what is stored, and an edit costs the same
+however many have read.
 
 Documents come with an outcome. Those of a draft wait with it: they become the run's when somebody approves it,
 with the bytes of what was approved, and are never heard of again when it is rejected.
@@ -14,11 +20,12 @@ from callboard.core.encoding import encode
 from callboard.core.executions import pack
 from callboard.core.facts import Written
 from callboard.core.run import Draft
+from callboard.core.status import SKIPPED, SUCCESS
 from callboard.core.step import No
 
 if TYPE_CHECKING:
     from callboard.core import facts as f
-    from callboard.core.run import Node
+    from callboard.core.run import Node, Run
     from callboard.core.step import Step
 
 _pretty = json.JSONEncoder(ensure_ascii=False, allow_nan=False, indent=2).encode
@@ -36,6 +43,8 @@ def bring(work: Step, row: Node, brought: f.Succeeded | f.Known | Draft) -> None
     for path, hash, replaces in brought.documents:
         run.documents[path] = hash
         rows.append((path, hash, replaces, id, "pending" if path in brought.pending else "published"))
+        if run.edits:
+            _set_edits(work, path, (), hash)
     run.pending.update(brought.pending)
 
 
@@ -65,18 +74,55 @@ def _value(outcome: str) -> Any:
     return value
 
 
+def made_from(work: Step, row: Node, answer: f.Succeeded | f.Produced | f.Skipped | f.Listed | f.Known) -> None:
+    """What an attempt has really read is what its outcome was made from, whatever its task said it would read; of a
+    mapped task all that the pages of its list were made from.
+
+    A document that it wrote itself is its own now: it has not read an older version of it, it has replaced it. What is
+    read and not known yet was written by no step, and is a source from now on.
+    """
+    own = {one.path for one in getattr(answer, "documents", ())}
+    read = {path: hash for path, hash in answer.reads if path not in own}
+    row.read = {**(row.read or {}), **read} if row.mapped is not None else read
+    for path, hash in read.items():
+        if path not in work.run.documents:
+            work.run.documents[path] = hash
+            work.decision.documents.append((path, hash, None, 0, "source"))
+
+
+def stale(run: Run, row: Node) -> str:
+    """The first document of which a person has made a newer version than the one this was made from; else empty. What
+    failed or was stopped has made nothing."""
+    if row.read is None or not run.edits or row.status not in (SUCCESS, SKIPPED):
+        return ""
+    return next((path for path, hash in row.read.items() if hash in run.edits.get(path, ())), "")
+
+
 def document_edited(work: Step, fact: f.DocumentEdited) -> bool:
-    """A person's version is recorded; what read another one is stale."""
+    """A person's version is the latest; the one that it took the place of is an older one from now on.
+
+    While ours is not yet in place whoever puts it there finds the person's version, and tells.
+    """
     run = work.run
-    if run.documents.get(fact.path) == fact.new:
+    if fact.path in run.pending or run.documents.get(fact.path) == fact.new:
         return False
     run.documents[fact.path] = fact.new
     work.decision.documents.append((fact.path, fact.new, fact.old or None, 0, "edited" if fact.new else "missing"))
-    for row in run.nodes:
-        if row.read is not None and fact.path in row.read:
-            row.stale = next((path for path, hash in row.read.items() if run.documents[path] != hash), "")
-            work.moved[row.id] = row
+    if fact.new:
+        _set_edits(work, fact.path, (fact.old,), fact.new)
     return True
+
+
+def _set_edits(work: Step, path: str, more: tuple[str, ...], latest: str) -> None:
+    """Of a document: `more` versions are older than a person's; the `latest` is not, even if it was once."""
+    edits = work.run.edits
+    had = edits.get(path, ())
+    older = tuple(hash for hash in dict.fromkeys((*had, *more)) if hash and hash != latest)
+    if older != had:
+        work.state_moved = True
+        edits[path] = older
+        if not older:
+            del edits[path]
 
 
 def published(work: Step, fact: f.Published) -> bool:

@@ -68,7 +68,7 @@ def begin(step: Step, row: Node, combination: Combination | None, *, cause: str)
 def _clear(row: Node, cause: str) -> None:
     """What was of the number before; a rejection hands its note and its rounds on."""
     row.attempt = row.tries = row.losses = row.revision = 0
-    row.next, row.stale, row.kept, row.read, row.draft = None, "", "", None, None
+    row.next, row.kept, row.read, row.draft = None, "", None, None
     if cause != "rejection":
         row.rounds, row.note = 0, ""
 
@@ -152,7 +152,7 @@ def start(step: Step, row: Node) -> None:
             step.page_due(row)
         return
     row.attempt += 1
-    if task.reads and row.read is None:
+    if task.reads:  # each attempt reads anew
         row.read = {path: step.run.documents[path] for path in task.reads if path in step.run.documents}
     step.move(row, RUNNING)
     if task.executor == "group":
@@ -294,7 +294,7 @@ def write(step: Step, row: Node) -> None:
 
 def _is_usual(row: Node) -> bool:
     """Nearly every row is: nothing of it but its columns differs from what a row begins with."""
-    if row.tries or row.losses or row.revision or row.rounds or row.note or row.hold or row.stale or row.kept:
+    if row.tries or row.losses or row.revision or row.rounds or row.note or row.hold or row.kept:
         return False
     if row.early or row.handled or row.missed or row.judged or row.mapped:
         return False
@@ -316,7 +316,7 @@ def extra(row: Node) -> str | None:
     for name in ("early", "handled", "missed", "judged"):
         if getattr(row, name):
             data[name] = 1
-    for name in ("note", "hold", "stale", "kept"):
+    for name in ("note", "hold", "kept"):
         if value := getattr(row, name):
             data[name] = value
     if row.parent < 0:

@@ -49,6 +49,7 @@ class Succeeded(NamedTuple):
     published: tuple[Notice, ...] = ()
     documents: tuple[Written, ...] = ()  # that this outcome brings
     pending: tuple[str, ...] = ()  # the paths among them not yet put in place
+    reads: tuple[tuple[str, str], ...] = ()  # documents it was made from: (path, hash of the bytes that were read)
 
 
 class Failed(NamedTuple):
@@ -76,6 +77,7 @@ class Skipped(NamedTuple):
     number: int
     attempt: int
     why: str = "skipped"
+    reads: tuple[tuple[str, str], ...] = ()
 
 
 class Stopped(NamedTuple):
@@ -136,6 +138,7 @@ class Produced(NamedTuple):
     published: tuple[Notice, ...] = ()
     documents: tuple[Written, ...] = ()
     pending: tuple[str, ...] = ()
+    reads: tuple[tuple[str, str], ...] = ()
 
 
 class Edited(NamedTuple):
@@ -203,6 +206,7 @@ class Listed(NamedTuple):
     page: int
     items: tuple[tuple[str, Any], ...]
     more: bool = False
+    reads: tuple[tuple[str, str], ...] = ()
 
 
 class ListFailed(NamedTuple):
@@ -264,6 +268,7 @@ class Known(NamedTuple):
     documents: tuple[Written, ...] = ()
     pending: tuple[str, ...] = ()
     value: str = ""
+    reads: tuple[tuple[str, str], ...] = ()
 
 
 class KnownList(NamedTuple):
@@ -294,6 +299,9 @@ class Replaced(NamedTuple):
 
 
 class DocumentEdited(NamedTuple):
+    """A person's version of a document is there. `old` is the version it took the place of, the last that was known
+    (empty: none of this run's); `new` is empty when the file is gone."""
+
     path: str
     old: str
     new: str
@@ -321,24 +329,32 @@ OF_PEOPLE = (
 )  # fmt: skip
 
 
+#: Answers that may name what they were made from, their last field: left out where there is nothing to name.
+_READERS = (Succeeded, Produced, Skipped, Listed)
+
+
 def encode(fact: Fact) -> str:
     """The journal's form of a fact: a JSON array of its name and fields."""
-    return encoding.encode([type(fact).__name__, *fact])
+    if not fact or fact[-1] or type(fact) not in _READERS:
+        return encoding.encode([type(fact).__name__, *fact])
+    return encoding.encode([type(fact).__name__, *fact[:-1]])
 
 
 #: Where a fact holds tuples, and what their elements are made of. All other lists are a stranger's, and stay lists.
 _TUPLES: dict[type[Any], dict[int, Callable[[Any], Any]]] = {
     Admitted: {0: int},
-    Succeeded: {4: lambda notice: Notice(*notice), 5: lambda one: Written(*one), 6: str},
-    Produced: {5: lambda notice: Notice(*notice), 6: lambda one: Written(*one), 7: str},
-    Listed: {3: tuple},
+    Succeeded: {4: lambda notice: Notice(*notice), 5: lambda one: Written(*one), 6: str, 7: tuple},
+    Produced: {5: lambda notice: Notice(*notice), 6: lambda one: Written(*one), 7: str, 8: tuple},
+    Skipped: {4: tuple},
+    Listed: {3: tuple, 5: tuple},
     Adopted: {1: lambda known: _known(known), 2: lambda one: _known_list(one)},
 }
 
 
 def _known(fields: list[Any]) -> Known:
     known = Known(*fields)
-    return known._replace(documents=tuple(Written(*one) for one in known.documents), pending=tuple(known.pending))
+    documents, reads = (Written(*one) for one in known.documents), ((path, hash) for path, hash in known.reads)
+    return known._replace(documents=tuple(documents), pending=tuple(known.pending), reads=tuple(reads))
 
 
 def _known_list(fields: list[Any]) -> KnownList:

@@ -15,6 +15,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from callboard.core.adopting import LISTED, REVIEW
+from callboard.core.documents import stale
 from callboard.core.facts import Adopted, Known, KnownList, Written
 from callboard.core.graph import OVER
 from callboard.core.mapped import digest
@@ -65,16 +66,16 @@ class _Hands:
         elif over is not None:
             self._over(name, row, row.mapped, name in self.partly)
         elif row.current and row.number and row.mapped.page and not row.mapped.lost and not row.mapped.asked:
-            self._list(name, row, row.mapped, by=name in self.partly)
+            self._list(name, row, row.mapped, by=name in self.partly or bool(stale(self.run, row)))
 
     def _stands(self, row: Node) -> bool:
-        return bool(row.number) and row.current and not row.stale
+        return bool(row.number) and row.current and not stale(self.run, row)
 
     def _list(self, name: str, row: Node, mapped: Mapped, *, by: bool) -> None:
         if not by:
             items = tuple((self.run.nodes[one].key or "", json.loads(self._values[one])) for one in mapped.items)
             self.lists.append(KnownList(name, mapped.page, items, mapped.more or mapped.due))
-            self.known.append(Known(name, None, LISTED))
+            self.known.append(Known(name, None, LISTED, reads=_reads(row)))
         for one in mapped.items:
             self._item(name, row, self.run.nodes[one], digest(self._values[one]) if by else "")
         self._end(name, row, mapped, by=by)
@@ -93,7 +94,7 @@ class _Hands:
         self._end(name, row, mapped, by=by)
 
     def _item(self, name: str, row: Node, item: Node, value: str) -> None:
-        if not item.number or item.stale or (value and item.status not in (SUCCESS, SKIPPED)):
+        if not item.number or stale(self.run, item) or (value and item.status not in (SUCCESS, SKIPPED)):
             return
         if self._give(name, item.key, item, allowed=row.status is SUCCESS, value=value):
             self._given[item.id] = bool(value)
@@ -116,13 +117,15 @@ class _Hands:
         if row.status is SUCCESS:
             outcome = self._outcome(row.id, row.number, row.revision)
             return None if outcome is None else Known(
-                name, item, SUCCESS.name, outcome, documents=tuple(_documents(outcome)), value=value
+                name, item, SUCCESS.name, outcome, documents=tuple(_documents(outcome)), value=value, reads=_reads(row)
             )  # fmt: skip
         if row.status is SKIPPED or (row.status is FAILED and allowed):
-            return Known(name, item, row.status.name, why=row.reason, value=value)
+            return Known(name, item, row.status.name, why=row.reason, value=value, reads=_reads(row))
         if row.status is RUNNING and row.hold == REVIEW and row.draft is not None:
             hash, outcome, first, documents, pending = row.draft
-            return Known(name, item, REVIEW, outcome, "", hash, first, row.rounds, documents, pending)
+            return Known(
+                name, item, REVIEW, outcome, "", hash, first, row.rounds, documents, pending, reads=_reads(row)
+            )
         return None
 
 
@@ -151,6 +154,10 @@ def _twin(run: Run, item: Node) -> int:
         if (run.nodes[twin].number, run.nodes[twin].revision) == (number, revision):
             return twin
     return -1
+
+
+def _reads(row: Node) -> tuple[tuple[str, str], ...]:
+    return tuple((row.read or {}).items())
 
 
 def _documents(outcome: str) -> Iterator[Written]:

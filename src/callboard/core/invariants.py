@@ -67,6 +67,7 @@ def _check_row(run: Run, row: Node) -> None:
     true(row.attempt or row.status not in (RETRYING, STOPPING) or row.mapped, run, row, "it was started")
     true(row.tick is None or row.task.every is not None, run, row, "only what is periodic ticks")
     true(row.status is not FAILED or row.reason, run, row, "FAILED has a reason")
+    true(run.documents.keys() >= (row.read or {}).keys(), run, row, "what it was made from is known")
 
 
 def _check_task(run: Run, row: Node) -> None:
@@ -120,6 +121,8 @@ def _check_counters(run: Run, admission: Admission | None) -> None:
         if name == "used":
             counted = {limit: units for limit, units in counted.items() if units}
         hold_true(counted == scanned, run, None, f"`{name}` is counted as {counted}, a scan finds {scanned}")
+    for path, older in run.edits.items():
+        hold_true(older and run.documents[path] not in older, run, None, f"the latest {path} is older than none")
     for name, units in run.used.items():
         hold_true(units <= run.plan.limits[name], run, None, f"{units} units of {name} are used")
     for state in run.branches:

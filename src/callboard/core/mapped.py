@@ -9,6 +9,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from callboard.core.documents import made_from
 from callboard.core.encoding import encode
 from callboard.core.executions import act, begin, end, start
 from callboard.core.graph import MOST_NODES
@@ -41,6 +42,8 @@ def listed(step: Step, row: Node, fact: Listed) -> None:
     step.list_answered(row)
     mapped.asked = False
     step.moved[row.id] = row
+    if fact.reads:
+        made_from(step, row, fact)
     if row.status is STOPPING:
         return judge(step, row)
     new = {key: value for key, value in fact.items if mapped.index.get(key) not in mapped.items}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from callboard.core.documents import stale
 from callboard.core.graph import OPTIONAL, Branch, Named
 from callboard.core.plan import Count, EventIs, Probe
 from callboard.core.rules import counts, is_possible, possible
-from callboard.core.status import INIT, QUEUED
+from callboard.core.status import INIT, QUEUED, SKIPPED, SUCCESS
 from callboard.core.step import MEETS
 
 if TYPE_CHECKING:
@@ -24,15 +25,16 @@ def why(run: Run, node: int, admission: Admission | None = None) -> str:
         return _why_queued(run, row, admission)
     if row.status is INIT:
         return _why_not_yet(run, row) if row.parent < 0 else ""
-    stale = _stale(run, row) if row.has_ended else ""
-    return f"stale {stale}" if stale else row.reason
+    edited = older(run, row)
+    return f"stale {edited}" if edited else row.reason
 
 
-def _stale(run: Run, row: Node) -> str:
-    """The document of which this read an older version; of a mapped task, what one of its items read."""
-    if row.mapped is None:
-        return row.stale
-    return next((run.nodes[item].stale for item in row.mapped.items if run.nodes[item].stale), "")
+def older(run: Run, row: Node) -> str:
+    """The document of which this was made from an older version; of a mapped task also what one of its items was."""
+    if not run.edits or row.status not in (SUCCESS, SKIPPED):
+        return ""
+    items = [run.nodes[item] for item in row.mapped.items] if row.mapped is not None else []
+    return next((path for path in (stale(run, one) for one in (row, *items)) if path), "")
 
 
 def _why_queued(run: Run, row: Node, admission: Admission | None) -> str:

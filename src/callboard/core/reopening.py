@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from callboard.core import facts as f
 from callboard.core import mapped, rules
+from callboard.core.documents import stale
 from callboard.core.events import start_ticks
 from callboard.core.executions import begin
 from callboard.core.status import ENDED, FAILED, INIT, RUNNING, STOPPED
@@ -32,7 +33,7 @@ def reopened(work: Step, fact: f.Reopened) -> bool:
         never = [run.nodes[node] for node in run.graph.roots if not run.nodes[node].number]
         chosen = _first([row for row in tasks if row.status in (FAILED, STOPPED)], run) + never
     elif fact.what == "stale":
-        chosen = _first([row for row in tasks if row.stale or _items_again(run, row, "stale")], run)
+        chosen = _first([row for row in tasks if stale(run, row) or _items_again(run, row, "stale")], run)
     else:
         raise No(f"{fact.what!r} is no way to reopen a run: retry, restart or stale")
     if not chosen:
@@ -74,7 +75,7 @@ def _items_again(run: Run, row: Node, what: str) -> list[Node]:
         return []
     items = [run.nodes[item] for item in row.mapped.items]
     if what == "stale":
-        return [item for item in items if item.stale]
+        return [] if stale(run, row) else [item for item in items if stale(run, item)]
     return [item for item in items if item.status in (FAILED, STOPPED)]
 
 

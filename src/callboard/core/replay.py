@@ -94,7 +94,7 @@ def picture(run: Run) -> dict[str, Any]:
     told["holds"], told["pending"] = sorted(run.holds), sorted(run.pending)
     for name in ("held", "queued", "failures", "stops"):
         told[name] = sorted(told[name])
-    told["documents"] = dict(run.documents)
+    told["documents"], told["edits"] = dict(run.documents), dict(run.edits)
     told["nodes"] = [_picture_of(row) for row in run.nodes]
     told["branches"] = [_slots(state) for state in run.branches]
     return told

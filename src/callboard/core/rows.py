@@ -42,6 +42,8 @@ def dump_run(run: Run) -> str:
         data["failing"] = run.failing
     if run.heard:
         data["heard"] = run.heard
+    if run.edits:
+        data["edits"] = run.edits
     if run.events:
         data["events"] = [list(event) for event in run.events]
     if run.probing is not None:
@@ -105,6 +107,7 @@ def _load_state(run: Run, data: dict[str, Any]) -> None:
     run.cancelling = bool(data.get("cancelling"))
     run.failing = data.get("failing", -1)
     run.heard = data.get("heard", 0)
+    run.edits = {path: tuple(older) for path, older in data.get("edits", {}).items()}
     run.events.extend(Heard(*event) for event in data.get("events", ()))
     if "probing" in data:
         event, answers = data["probing"]
@@ -142,7 +145,7 @@ def _load_executions(run: Run, executions: Iterable[Sequence[Any]]) -> None:
     run.counter = counter
 
 
-_PLAIN = ("tries", "losses", "revision", "rounds", "note", "hold", "stale", "kept", "fired", "wake_what", "read")
+_PLAIN = ("tries", "losses", "revision", "rounds", "note", "hold", "kept", "fired", "wake_what", "read")
 
 
 def _load_extra(node: Node, data: dict[str, Any]) -> None:

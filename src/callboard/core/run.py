@@ -59,8 +59,8 @@ class Node:
     __slots__ = (
         "at", "attempt", "began", "broken", "combination", "current", "derived", "draft", "early", "fired", "fresh",
         "handled", "hold", "id", "judged", "kept", "key", "limits", "losses", "mapped", "may", "meets", "missed",
-        "movers", "next", "note", "number", "parent", "read", "reason", "revision", "rounds", "stale", "status", "task",
-        "tick", "tries", "up_began", "waiting", "wake", "wake_what",
+        "movers", "next", "note", "number", "parent", "read", "reason", "revision", "rounds", "status", "task", "tick",
+        "tries", "up_began", "waiting", "wake", "wake_what",
     )  # fmt: skip
 
     def __init__(
@@ -94,8 +94,7 @@ class Node:
         self.wake_what = ""
         self.tick: Deadline | None = None
         self.missed = False  # a tick came while the run had a hold
-        self.read: dict[str, str] | None = None  # documents read: path → hash
-        self.stale = ""
+        self.read: dict[str, str] | None = None  # documents it was made from: path → hash
         self.kept = ""  # digest of the value an adopted item was made of; until it runs again
         self.mapped: Mapped | None = None
         # counted, never stored:
@@ -145,7 +144,7 @@ class Run:
     """One durable execution of a plan, as the machine sees it."""
 
     __slots__ = (
-        "at_work", "begun", "branches", "cancelling", "changed", "counter", "documents", "events", "failing",
+        "at_work", "begun", "branches", "cancelling", "changed", "counter", "documents", "edits", "events", "failing",
         "failures", "graph", "heard", "held", "holds", "hopeful", "id", "nodes", "number", "open", "pending",
         "plan", "probing", "queued", "replaced", "status", "stops", "used",
     )  # fmt: skip
@@ -166,7 +165,8 @@ class Run:
         self.heard = 0  # offset of the last event
         self.events: deque[Heard] = deque()  # wait for a probe
         self.probing: tuple[Heard, dict[int, bool | None]] | None = None  # event, answers of its rules
-        self.documents: dict[str, str] = {}  # path → hash
+        self.documents: dict[str, str] = {}  # path → hash of the latest version, empty when it is gone
+        self.edits: dict[str, tuple[str, ...]] = {}  # path → versions that a person's has taken the place of
         self.pending: set[str] = set()  # paths not yet in place
         # counted, never stored:
         self.open = 0  # executions open, items and mapped tasks too

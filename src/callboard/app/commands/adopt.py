@@ -27,6 +27,7 @@ from callboard.core import plan as plans
 from callboard.core import rows as stored
 from callboard.core.facts import DocumentEdited
 from callboard.core.graph import Graph
+from callboard.core.reasons import older
 from callboard.core.run import Run
 from callboard.core.status import INIT, QUEUED
 from callboard.errors import Conflict, NotFound, Refused
@@ -284,18 +285,20 @@ def _fate(one: Adoption, step: Any, row: Node) -> tuple[str, str]:
     if step.name in one.left.whole:
         return "kept", ""
     if any(task == step.name for task, _ in one.left.sources):
-        return ("held", "") if row.hold else ("partly", step.why or _state(was))
+        return ("held", "") if row.hold else ("partly", step.why or _state(one, was))
     if was is None or not (was.number and (was.attempt or was.has_ended)):
         return "begins", step.why or "it had not begun"
-    return "again", step.why or _state(was) or f"after {_above(one, step.name)}, which is not kept"
+    return "again", step.why or _state(one, was) or f"after {_above(one, step.name)}, which is not kept"
 
 
-def _state(was: Node | None) -> str:
+def _state(one: Adoption, was: Node | None) -> str:
     """What there is not to keep of a step that asks the same."""
-    if was is None or (was.has_ended and word(was.status) in ("success", "skipped") and was.current and not was.stale):
+    if was is None:
         return ""
-    if was.stale:
-        return f"it read an older version of {was.stale}"
+    if path := older(one.run, was):
+        return f"it was made from an older version of {path}"
+    if was.has_ended and word(was.status) in ("success", "skipped") and was.current:
+        return ""
     return "it had not ended" if not was.has_ended else f"it had {word(was.status)}"
 
 
