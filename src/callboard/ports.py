@@ -325,8 +325,10 @@ class Store(Protocol):
         """(batch, wall, encoded facts, chained hash) in order. Raises StoreDamaged when the chain is broken."""
         ...
 
-    def documents(self, run: int | None = None) -> Sequence[tuple[int, str, str, str | None, int, str]]:
-        """(run, path, hash, hash it replaces, execution id, status), without sources."""
+    def documents(
+        self, run: int | None = None, *, sources: bool = False
+    ) -> Sequence[tuple[int, str, str, str | None, int, str]]:
+        """(run, path, hash, hash it replaces, execution id, status), with `sources` also what no step wrote."""
         ...
 
     def document(self, run: int, path: str) -> Recorded | None:
@@ -487,7 +489,10 @@ class Log(Protocol):
 
 
 class Documents(Protocol):
-    """Files an execution reads and writes. What is written appears only after the outcome is recorded."""
+    """Files an execution reads and writes. What is written appears only after the outcome is recorded.
+
+    Inside of one attempt a file is read in one version.
+    """
 
     def read(self, path: str) -> bytes:
         """Bytes of a file under the run's directory, recorded as read. Raises NotFound, InvalidName."""
@@ -495,6 +500,20 @@ class Documents(Protocol):
 
     def write(self, path: str, data: bytes) -> str:
         """Stage bytes for `path`; put in place after the commit. The hash."""
+        ...
+
+
+class Watched(Documents, Protocol):
+    """Documents that remember what was done with them."""
+
+    @property
+    def seen(self) -> Mapping[str, str]:
+        """The version of each file that was read: hash by path."""
+        ...
+
+    @property
+    def edits(self) -> Sequence[tuple[str, str, str]]:
+        """Versions of people that were come upon, their bytes kept, as `DocumentEdited` has them."""
         ...
 
 
@@ -561,6 +580,7 @@ class Work(NamedTuple):
     timeout: float
     effect: str
     settings: Mapping[str, Json]  # the plan's
+    read: Mapping[str, str] = {}  # documents that values of `upstream` were found in: path → hash of that version
 
 
 class Done(NamedTuple):
@@ -574,6 +594,17 @@ class Done(NamedTuple):
     events: Sequence[tuple[str, Json]] = ()
     saves: Sequence[tuple[str, Mapping[str, Json]]] = ()
     skipped: str = ""  # why, when it found its `when` false
+    reads: Sequence[tuple[str, str]] = ()  # documents it has read: (path, hash of the bytes)
+    edits: Sequence[tuple[str, str, str]] = ()  # versions of people it came upon, as `DocumentEdited` has them
+
+
+class Page(NamedTuple):
+    """A page of a mapped task's list; `more` says that another one may follow."""
+
+    items: Sequence[tuple[str, Json]]  # (stable key, value)
+    more: bool = False
+    reads: Sequence[tuple[str, str]] = ()
+    edits: Sequence[tuple[str, str, str]] = ()
 
 
 Handler: TypeAlias = Callable[[Work, "Context"], Awaitable[Done]]
@@ -587,8 +618,8 @@ class Backend(Protocol):
         """Raises StepError, TimeoutError, and CancelledError once the work has really stopped."""
         ...
 
-    async def list_page(self, work: Work, page: int) -> tuple[Sequence[tuple[str, Json]], bool]:
-        """A page of a mapped task's list: ((key, value) …, more)."""
+    async def list_page(self, work: Work, page: int) -> Page:
+        """A page of a mapped task's list, counted from 1."""
         ...
 
     def can(self, executor: str, inputs: Mapping[str, Json]) -> str | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from callboard.backends.child import Settings
 from callboard.backends.children import Children
 from callboard.executors.chain import seen_by_function
-from callboard.ports import Attempt, Work
+from callboard.ports import Attempt, Page, Work
 from callboard.testing.scripted import ScriptedModel
 
 if TYPE_CHECKING:
@@ -240,8 +240,8 @@ class Stage:
         self.opened.append(children)
         return children
 
-    async def lister(self, work: Work, page: int) -> tuple[list[tuple[str, Any]], bool]:
-        return [(f"page {page}", None)], False
+    async def lister(self, work: Work, page: int) -> Page:
+        return Page([(f"page {page}", None)])
 
     def work(self, function: str, node: int = 0, **params: Any) -> Work:
         inputs = {"function": function, "params": params} if params else {"function": function}

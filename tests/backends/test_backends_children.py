@@ -17,6 +17,7 @@ from backends_stage import is_gone, pid_in, until
 
 from callboard.backends import wire
 from callboard.errors import InvalidOutput, Permanent, RateLimited, StepError, Transient, WorkerLost
+from callboard.ports import Page
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -216,7 +217,7 @@ async def test_a_call_that_asks_too_much_can_be_cancelled(stage: Stage) -> None:
 
 async def test_lists_and_refusals_do_not_need_a_child(stage: Stage) -> None:
     children = stage.children()
-    assert await children.list_page(stage.work("x"), 2) == ([("page 2", None)], False)
+    assert await children.list_page(stage.work("x"), 2) == Page([("page 2", None)])
     assert children.can("function", {"function": "upper"}) is None
     assert children.can("llm", {}) == "no executor of kind 'llm' runs in a child"
     assert (

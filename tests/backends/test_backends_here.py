@@ -17,7 +17,7 @@ from callboard.backends.loops import LoopThread, OtherLoop
 from callboard.backends.routes import Routes
 from callboard.backends.threads import Threads
 from callboard.errors import FenceLost, NotFound, Permanent, Transient
-from callboard.ports import Done
+from callboard.ports import Done, Page
 from callboard.testing.scripted import ScriptedBackend
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ async def test_inline_gives_each_work_a_context_of_its_own(stage: Stage) -> None
     outcomes = [(await backend.carry_out(stage.work("f", node))).outcome for node in (1, 2)]
     assert outcomes == ['{"value":1}', '{"value":2}']
     assert contexts[0] is not contexts[1]
-    assert await backend.list_page(stage.work("f"), 3) == ([("page 3", None)], False)
+    assert await backend.list_page(stage.work("f"), 3) == Page([("page 3", None)])
     assert (backend.can("llm", {}), backend.can("x", {})) == (None, "no")
     await backend.close()
     assert closed

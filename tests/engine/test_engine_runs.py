@@ -16,7 +16,7 @@ from callboard.core.facts import Asked, Cancelled, Continued, Paused, Resumed
 from callboard.core.plan import Map, Plan, Retry, Review, Task
 from callboard.core.status import FAILED, RUNNING, STOPPED, SUCCESS
 from callboard.errors import BudgetRefused, Permanent, Refused, RunInterrupted, StoreError, Transient, UnknownEffect
-from callboard.ports import Call, Done
+from callboard.ports import Call, Done, Page
 from callboard.testing.scripted import HANG, WorkerLost
 
 if TYPE_CHECKING:
@@ -313,11 +313,11 @@ async def test_items_of_a_second_task_read_their_twins(stage: Stage) -> None:
 async def test_a_list_that_fails_for_a_moment_is_asked_again(stage: Stage) -> None:
     asked = []
 
-    async def list_page(work: object, page: int) -> tuple[Sequence[tuple[str, object]], bool]:
+    async def list_page(work: object, page: int) -> Page:
         asked.append(page)
         if len(asked) == 1:
             raise Transient("busy")
-        return [("k", 1)], False
+        return Page([("k", 1)])
 
     stage.backend.list_page = list_page  # type: ignore[method-assign]
     run = stage.run(Task("m", map=Map()))

@@ -197,7 +197,8 @@ def test_without_the_library_the_error_names_the_command_that_installs_it(monkey
 
 async def listed(desk: Desk, page: int = 1, **each: Any) -> tuple[Any, bool]:
     work = desk.work(inputs={"each": each}, upstream={"plan": {"value": ["p", "q"]}})
-    return await Lister(lambda work: desk.staged())(work, page)
+    found = await Lister(lambda work: desk.staged())(work, page)
+    return found.items, found.more
 
 
 async def test_a_list_is_keyed_by_content_and_occurrence(desk: Desk) -> None:
@@ -304,8 +305,8 @@ async def test_a_long_list_comes_in_pages(desk: Desk) -> None:
     lister = Lister(lambda work: desk.staged())
     work = desk.work(inputs={"each": {"list": list(range(2 * PAGE + 1))}})
     pages = [await lister(work, number) for number in (1, 2, 3)]
-    assert [(len(items), more) for items, more in pages] == [(PAGE, True), (PAGE, True), (1, False)]
-    assert [value for items, _ in pages for _, value in items] == list(range(2 * PAGE + 1))
+    assert [(len(items), more) for items, more, *_ in pages] == [(PAGE, True), (PAGE, True), (1, False)]
+    assert [value for items, *_ in pages for _, value in items] == list(range(2 * PAGE + 1))
     assert await lister(work, 2) == pages[1], "a page can be asked again"
 
 

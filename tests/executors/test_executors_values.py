@@ -12,6 +12,7 @@ from callboard.errors import InvalidName, NotFound, NotJson, Permanent, Transien
 from callboard.executors.chain import chain, perform, seen, seen_by_function
 from callboard.executors.failures import step_error
 from callboard.executors.flow import file_item, incoming, namespace
+from callboard.executors.staged import ANOTHER, PERSON, RUN, Staged
 from callboard.executors.values import canonical, encode, outcome, text_of, with_field
 from callboard.ports import Done, Recorded
 
@@ -302,3 +303,74 @@ def test_another_directory_of_the_run_keeps_its_absolute_path(desk: Desk, tmp_pa
     assert staged.written[0][0] == str(other / "a" / "b.txt")
     (other / "c.txt").write_bytes(b"there")
     assert staged.read(str(other / "c.txt")) == b"there"
+
+
+def recorded(desk: Desk, path: str, data: bytes, status: str = "published", replaces: str | None = None) -> None:
+    desk.recorded[path] = Recorded(desk.content.put(data), status, 1, replaces)
+
+
+def test_a_version_of_a_persons_is_kept_and_told_before_it_is_used(desk: Desk) -> None:
+    recorded(desk, "a.txt", b"ours")
+    (desk.dir / "a.txt").write_bytes(b"theirs")
+    staged = desk.staged()
+    assert staged.read("a.txt") == b"theirs"
+    old, new = (hashlib.sha256(data).hexdigest() for data in (b"ours", b"theirs"))
+    assert staged.edits == [("a.txt", old, new)]
+    assert desk.content.get(new) == b"theirs"
+
+
+def test_of_a_file_that_is_gone_the_last_version_is_read(desk: Desk) -> None:
+    recorded(desk, "a.txt", b"ours")
+    staged = desk.staged()
+    assert staged.read("a.txt") == b"ours"
+    assert staged.edits == [("a.txt", hashlib.sha256(b"ours").hexdigest(), "")]
+    desk.recorded["a.txt"] = Recorded("", "missing", 1, desk.content.put(b"edited"))
+    again = desk.staged()
+    assert (again.read("a.txt"), again.edits) == (b"edited", [])
+    desk.recorded["a.txt"] = Recorded("0" * 64, "source", 0, None)
+    with pytest.raises(NotFound):
+        desk.staged().read("a.txt")
+
+
+def test_an_attempt_reads_one_version_of_a_file(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    (desk.dir / "a.txt").write_bytes(b"first")
+    staged = desk.staged()
+    assert staged.read("a.txt") == b"first"
+    (desk.dir / "a.txt").write_bytes(b"second")
+    assert staged.read("a.txt") == b"first"
+    monkeypatch.setattr("callboard.executors.staged._MOST_HELD", 3)
+    large = desk.staged()
+    assert large.read("a.txt") == b"second"
+    (desk.dir / "a.txt").write_bytes(b"third")
+    with pytest.raises(Transient, match="was edited while"):
+        large.read("a.txt")
+
+
+def test_what_the_attempt_began_with_is_what_it_reads(desk: Desk) -> None:
+    recorded(desk, "a.txt", b"ours")
+    (desk.dir / "a.txt").write_bytes(b"theirs")
+    pinned = {"a.txt": desk.content.put(b"ours")}
+    staged = Staged(
+        str(desk.dir), put=desk.content.put, get=desk.content.get, recorded=desk.recorded.get, pinned=pinned
+    )
+    assert (staged.read("a.txt"), staged.edits) == (b"ours", [])
+
+
+@pytest.mark.parametrize(("whose", "read"), [(RUN, b"pending"), (ANOTHER, b"pending"), (PERSON, b"old")])
+def test_a_version_on_its_way_is_read_unless_a_persons_keeps_the_place(desk: Desk, whose: str, read: bytes) -> None:
+    recorded(desk, "a.txt", b"pending", "pending")
+    (desk.dir / "a.txt").write_bytes(b"old")
+    staged = Staged(
+        str(desk.dir), put=desk.content.put, get=desk.content.get, recorded=desk.recorded.get, whose=lambda *one: whose
+    )
+    assert (staged.read("a.txt"), staged.edits) == (read, [])
+
+
+def test_what_another_run_has_put_there_is_no_persons(desk: Desk) -> None:
+    recorded(desk, "a.txt", b"ours")
+    (desk.dir / "a.txt").write_bytes(b"of another run")
+    staged = Staged(
+        str(desk.dir), put=desk.content.put, get=desk.content.get, recorded=desk.recorded.get,
+        whose=lambda path, hash: ANOTHER,
+    )  # fmt: skip
+    assert (staged.read("a.txt"), staged.edits) == (b"of another run", [])

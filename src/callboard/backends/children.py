@@ -27,7 +27,7 @@ from callboard.ports import Done
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
-    from callboard.ports import Context, Handler, Json, Work
+    from callboard.ports import Context, Handler, Json, Page, Work
 
 _HEED = 0.5  # seconds in which a call is expected to stop when asked
 _MOST_SUSPECTS = 10_000
@@ -55,7 +55,7 @@ class Children:
         wrap: Callable[[Handler], Handler],
         context: Callable[[Work], Context],
         seen: Callable[[Work], Mapping[str, Json]],
-        lister: Callable[[Work, int], Awaitable[tuple[Sequence[tuple[str, Json]], bool]]],
+        lister: Callable[[Work, int], Awaitable[Page]],
         kinds: Sequence[str] = ("function",),
         count: int = 2,
         width: int = 16,
@@ -78,7 +78,7 @@ class Children:
         """Raises StepError, WorkerLost when the child died, CancelledError once the call has really stopped."""
         return await self._handler(work, self._context(work))
 
-    async def list_page(self, work: Work, page: int) -> tuple[Sequence[tuple[str, Json]], bool]:
+    async def list_page(self, work: Work, page: int) -> Page:
         return await self._lister(work, page)
 
     def can(self, executor: str, inputs: Mapping[str, Json]) -> str | None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping
 
-    from callboard.ports import Context, Done, Handler, Json, Work
+    from callboard.ports import Context, Done, Handler, Json, Page, Work
 
 
 class Inline:
@@ -26,7 +26,7 @@ class Inline:
         handler: Handler,
         context: Callable[[Work], Context],
         *,
-        lister: Callable[[Work, int], Awaitable[tuple[Sequence[tuple[str, Json]], bool]]],
+        lister: Callable[[Work, int], Awaitable[Page]],
         can: Callable[[str, Mapping[str, Json]], str | None],
         close: Callable[[], None] = lambda: None,
     ) -> None:
@@ -35,7 +35,7 @@ class Inline:
     async def carry_out(self, work: Work) -> Done:
         return await self._handler(work, self._context(work))
 
-    async def list_page(self, work: Work, page: int) -> tuple[Sequence[tuple[str, Json]], bool]:
+    async def list_page(self, work: Work, page: int) -> Page:
         return await self._lister(work, page)
 
     def can(self, executor: str, inputs: Mapping[str, Json]) -> str | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from callboard.ports import Backend, Done, Json, Work
+    from callboard.ports import Backend, Done, Json, Page, Work
 
 
 class Routes:
@@ -19,7 +19,7 @@ class Routes:
     async def carry_out(self, work: Work) -> Done:
         return await self._by_kind.get(work.executor, self._default).carry_out(work)
 
-    async def list_page(self, work: Work, page: int) -> tuple[Sequence[tuple[str, Json]], bool]:
+    async def list_page(self, work: Work, page: int) -> Page:
         return await self._default.list_page(work, page)
 
     def can(self, executor: str, inputs: Mapping[str, Json]) -> str | None:
@@ -40,7 +40,7 @@ class Whoever:
         able = (one for one in self._backends if one.can(work.executor, work.inputs) is None)
         return await next(able, self._backends[0]).carry_out(work)
 
-    async def list_page(self, work: Work, page: int) -> tuple[Sequence[tuple[str, Json]], bool]:
+    async def list_page(self, work: Work, page: int) -> Page:
         return await self._backends[0].list_page(work, page)
 
     def can(self, executor: str, inputs: Mapping[str, Json]) -> str | None:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from callboard.battery.worlds import KEYS, one_of
 from callboard.errors import Permanent, Transient
-from callboard.ports import Call, Done
+from callboard.ports import Call, Done, Page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from callboard.battery.player import Player
     from callboard.battery.worlds import Chance
-    from callboard.ports import Json, Store, Work
+    from callboard.ports import Store, Work
     from callboard.testing.virtual import World
 
 
@@ -103,7 +103,7 @@ class Outside:
         value = json.dumps({"value": world.random.randrange(100)})
         return Done(value, documents, calls, events)
 
-    async def list_page(self, work: Work, page: int) -> tuple[Sequence[tuple[str, Json]], bool]:
+    async def list_page(self, work: Work, page: int) -> Page:
         await asyncio.sleep(self._time(work.number))
         world = self._world
         kind = 0 if self._simulation.calm else world.random.randrange(100)
@@ -112,7 +112,7 @@ class Outside:
         if kind >= 90:
             raise Permanent("no list")
         keys = world.random.sample("uvwxyz", world.random.randrange(4))
-        return [(key, {"page": page}) for key in keys], page < 3 and world.chance(30)
+        return Page([(key, {"page": page}) for key in keys], page < 3 and world.chance(30))
 
     def can(self, executor: str, inputs: Any) -> str | None:
         return None

@@ -22,12 +22,13 @@ from callboard.executors.failures import step_error
 from callboard.executors.flow import file_item, namespace, value_of
 from callboard.executors.staged import OURS
 from callboard.executors.values import canonical, decode, text_of
+from callboard.ports import Page
 from callboard.text.template import fill
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
-    from callboard.ports import Documents, Json, Work
+    from callboard.ports import Documents, Json, Watched, Work
 
 PAGE = 1_000  # items
 _MOST_FILES = 1_000_000
@@ -40,40 +41,48 @@ Item = tuple[str, "Json"]
 class Lister:
     """`list_page` of a backend. `documents(work)` opens the files of a work, as for an attempt."""
 
-    def __init__(self, documents: Callable[[Work], Documents]) -> None:
+    def __init__(self, documents: Callable[[Work], Watched]) -> None:
         self._documents = documents
-        self._open: dict[tuple[int, int, int], list[Item]] = {}  # lists of which not all pages were asked for yet
+        self._open: dict[tuple[int, int, int], Page] = {}  # whole lists of which not all pages were asked for yet
 
-    async def __call__(self, work: Work, page: int) -> tuple[Sequence[Item], bool]:
-        """Page `page`, from 1: ((key, value) …, whether there is more). Raises StepError."""
+    async def __call__(self, work: Work, page: int) -> Page:
+        """Page `page`, from 1. Raises StepError."""
         try:
             return await asyncio.to_thread(self._page, work, page)
         except CallboardError as error:
             raise step_error(error) from error
 
-    def _page(self, work: Work, page: int) -> tuple[Sequence[Item], bool]:
+    def _page(self, work: Work, page: int) -> Page:
         name, first = (work.run, work.node, work.number), (page - 1) * PAGE
-        items = self._open.pop(name, None) or self._items(work)
-        more = len(items) > first + PAGE
+        whole = self._open.pop(name, None) or self._whole(work)
+        more = len(whole.items) > first + PAGE
         if more:
-            self._open[name] = items
+            self._open[name] = whole
             for oldest in list(self._open)[:-_MOST_OPEN]:
                 del self._open[oldest]
-        return items[first : first + PAGE], more
+        return whole._replace(items=whole.items[first : first + PAGE], more=more)
 
-    def _items(self, work: Work) -> list[Item]:
+    def _whole(self, work: Work) -> Page:
+        """The list in one piece, and what it was read from."""
+        documents = self._documents(work)
+        items = self._items(work, documents)
+        return Page(items, reads=tuple(documents.seen.items()), edits=tuple(documents.edits))
+
+    def _items(self, work: Work, documents: Documents) -> list[Item]:
         each = work.inputs.get("each")
         if not isinstance(each, dict):
             raise Permanent(f"{work.attempt.task} maps over nothing. Fix: `each:` with a list, a glob or a csv")
         names = namespace(work)
         sources = {name: fill(value, names, name=f"each.{name}") for name, value in each.items() if name != "key"}
-        return self._keyed(work, sources, each.get("key"), names)
+        return self._keyed(work, documents, sources, each.get("key"), names)
 
-    def _keyed(self, work: Work, each: dict[str, Json], key: str | None, names: dict[str, Any]) -> list[Item]:
+    def _keyed(
+        self, work: Work, documents: Documents, each: dict[str, Json], key: str | None, names: dict[str, Any]
+    ) -> list[Item]:
         if (pattern := each.get("glob")) is not None:
             return _by_key(map(file_item, _files(work.attempt.dir, str(pattern))), key or "{{item.path}}", names)
         if (path := each.get("csv")) is not None:
-            rows = list(_rows(self._documents(work).read(str(path)), str(path)))
+            rows = list(_rows(documents.read(str(path)), str(path)))
             is_column = bool(key) and bool(rows) and key in rows[0]
             return _by_key(rows, key, names, column=key if is_column else None)
         if (task := each.get("from")) is not None:

@@ -17,7 +17,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from callboard.errors import Permanent
-from callboard.ports import Answer, Done, Json, Request, Usage, Work
+from callboard.ports import Answer, Done, Json, Page, Request, Usage, Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -86,11 +86,11 @@ class ScriptedBackend:
             self.stopped.append(name)
             raise
 
-    async def list_page(self, work: Work, page: int) -> tuple[Sequence[tuple[str, Json]], bool]:
+    async def list_page(self, work: Work, page: int) -> Page:
         pages = self.lists.get(work.attempt.task)
         if pages is None:
             raise Permanent(f"no list is scripted for {work.attempt.task}")
-        return (pages[page - 1] if page <= len(pages) else ()), page < len(pages)
+        return Page(pages[page - 1] if page <= len(pages) else (), page < len(pages))
 
     def can(self, executor: str, inputs: Mapping[str, Json]) -> str | None:
         return self.cannot.get(executor)

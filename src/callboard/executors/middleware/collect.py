@@ -27,7 +27,14 @@ async def collect(work: Work, ctx: Context, handler: Handler) -> Done:
         if getattr(error, "worker_lost", False):
             raise
         raise step_error(error) from error
+    done = _with_reads(done, ctx)
     return done if done.skipped else _with_all(done, ctx)
+
+
+def _with_reads(done: Done, ctx: Context) -> Done:
+    """What it was made from, also where it was skipped."""
+    seen = getattr(ctx.documents, "seen", None)
+    return done._replace(reads=tuple(seen.items()), edits=tuple(ctx.documents.edits)) if seen else done  # type: ignore[attr-defined]
 
 
 def _with_all(done: Done, ctx: Context) -> Done:
