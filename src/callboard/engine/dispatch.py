@@ -16,6 +16,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from callboard.core.facts import (
+    DocumentEdited,
     Failed,
     Halted,
     LeaseLost,
@@ -37,14 +38,14 @@ from callboard.engine.held import AtWork
 from callboard.errors import BudgetRefused, NoRoom, StepError, StoreDamaged, StoreError, Transient
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from callboard.core.facts import Fact
     from callboard.core.orders import List, Start, Stop, StopList
     from callboard.engine.held import Held
     from callboard.engine.inputs import Inputs
     from callboard.engine.timers import Timers
-    from callboard.ports import Backend, Done, Json, Work
+    from callboard.ports import Backend, Done, Json, Page, Work
 
 #: Characters of a traceback that are kept as evidence: its end, where the error stands.
 MOST_EVIDENCE = 4000
@@ -144,7 +145,8 @@ class Dispatcher:
             done = await self._backend.carry_out(work)
             size = len(done.outcome.encode())
             notices = await self._published(at, done.events, work.attempt.task) if done.events else ()
-            fact = _done(at, done, notices)
+            self._edited(at, done.edits)
+            fact = _done(at, work, done, notices)
         except asyncio.CancelledError as cancelled:
             fact = self._ending(at, begun=not getattr(cancelled, "waited", False))
         except (Exception, SystemExit) as error:
@@ -156,7 +158,7 @@ class Dispatcher:
         tried = 0
         while True:
             try:
-                return await self._inputs.fetched(at.held, at.run, order)
+                return await self._inputs.fetched(at.held, at.run, order, lambda edits: self._edited(at, edits))
             except StoreDamaged:
                 raise
             except StoreError:
@@ -212,14 +214,21 @@ class Dispatcher:
         if fact is not None and not held.lost:
             self._post(held, fact, size, inside and not self._tasks)
 
+    def _edited(self, at: AtWork, edits: Iterable[tuple[str, str, str]]) -> None:
+        """Versions of people that somebody came upon; their bytes are kept."""
+        for edit in edits:
+            self._post(at.held, DocumentEdited(*edit), 0, False)
+
     # ── lists ───────────────────────────────────────────────────────────────────────────────────────────
 
     async def _carry_list(self, at: AtWork, order: List) -> None:
         at.begun = True
         fact: Fact | None
         try:
-            items, more = await self._page(at, order)
-            fact = Listed(at.node, at.number, order.page, tuple((key, value) for key, value in items), more)
+            work, page = await self._page(at, order)
+            self._edited(at, page.edits)
+            items = tuple((key, value) for key, value in page.items)
+            fact = Listed(at.node, at.number, order.page, items, page.more, _reads(work, page))
             encode(fact)
         except asyncio.CancelledError:
             fact = self._list_ending(at)
@@ -227,15 +236,15 @@ class Dispatcher:
             fact = ListFailed(at.node, at.number, _why(error))
         self._over(at, fact)
 
-    async def _page(self, at: AtWork, order: List) -> tuple[Sequence[tuple[str, Json]], bool]:
+    async def _page(self, at: AtWork, order: List) -> tuple[Work, Page]:
         """A page; asking has no effect, so what may go away by itself is asked again."""
         work = self._inputs.ready(at.held, at.run, order) or await self._fetched(at, order)
         for tried in range(1, LIST_TRIES):
             try:
-                return await self._backend.list_page(work, order.page)
+                return work, await self._backend.list_page(work, order.page)
             except Transient as error:
                 await self.sleep(error.retry_after or LIST_DELAY * 2 ** (tried - 1))
-        return await self._backend.list_page(work, order.page)
+        return work, await self._backend.list_page(work, order.page)
 
     def _list_ending(self, at: AtWork) -> Fact | None:
         if at.why in ("stop", "halt"):
@@ -254,13 +263,18 @@ def _wake(waiting: asyncio.Future[None]) -> None:
         waiting.set_result(None)
 
 
-def _done(at: AtWork, done: Done, notices: tuple[Notice, ...]) -> Fact:
-    name = at.node, at.number, at.attempt
+def _reads(work: Work, done: Done | Page) -> tuple[tuple[str, str], ...]:
+    """What an attempt was made from: what its needs were found in, and what it has read itself."""
+    return tuple({**work.read, **dict(done.reads)}.items()) if work.read or done.reads else ()
+
+
+def _done(at: AtWork, work: Work, done: Done, notices: tuple[Notice, ...]) -> Fact:
+    name, reads = (at.node, at.number, at.attempt), _reads(work, done)
     held = at.held
     if done.calls:
         held.calls.extend(done.calls)
     if done.skipped:
-        return Skipped(*name, done.skipped)
+        return Skipped(*name, done.skipped, reads)
     documents: tuple[Written, ...] = ()
     pending: tuple[str, ...] = ()
     if done.saves:
@@ -270,8 +284,8 @@ def _done(at: AtWork, done: Done, notices: tuple[Notice, ...]) -> Fact:
         pending = tuple(one.path for one in documents)
     if at.run.nodes[at.node].task.review is not None:
         hash = hashlib.sha256(done.outcome.encode()).hexdigest()
-        return Produced(*name, hash, done.outcome, notices, documents, pending)
-    return Succeeded(*name, done.outcome, notices, documents, pending)
+        return Produced(*name, hash, done.outcome, notices, documents, pending, reads)
+    return Succeeded(*name, done.outcome, notices, documents, pending, reads)
 
 
 def failure(at: AtWork, error: BaseException) -> Fact:

@@ -32,6 +32,7 @@ from callboard.engine.texts import Texts
 from callboard.engine.threads import Threads
 from callboard.engine.timers import Timers
 from callboard.engine.turns import Turns
+from callboard.engine.versions import Versions
 from callboard.errors import FenceLost, Refused
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from callboard.engine.batch import Stepped
     from callboard.engine.held import Held
     from callboard.engine.publisher import Put
+    from callboard.engine.versions import See
     from callboard.ports import Backend, Call, Clock, Json, Owner, Reserve, RunRow, Store, Watcher
 
 #: Log lines of one run that wait for a transaction; more are dropped.
@@ -54,13 +56,13 @@ class Engine:
     """Carries out runs. One for each process and project, or as many as you like: fences keep them apart.
 
     `capacity` counts units of limits shared by all runs; `put_document(run, path, hash, replaces)` puts a document
-    in place (in a thread); `folder` is where the doorbell hangs; with `serve` it takes up every run that waits and
-    has no living owner, else only what is submitted; `begun(row)` tells what a run began with, and raises
-    CallboardError when it cannot be carried out here; `inside` says of a task that it runs in this very process;
-    `report(state, why)` hears "running", "paused", "waiting", "set aside", "lost" of a run that another engine has
-    taken, and "not here" of one whose executors are not there; `reserve` is room on the disk to be given up when
-    there is none left. `threads` and `alive` (whether an owner of this host
-    lives) are the world's own, except in a simulation.
+    in place and `see_document(run, path, known)` looks at what lies there (both in a thread); `folder` is where the
+    doorbell hangs; with `serve` it takes up every run that waits and has no living owner, else only what is submitted;
+    `begun(row)` tells what a run began with, and raises CallboardError when it cannot be carried out here; `inside`
+    says of a task that it runs in this very process; `report(state, why)` hears "running", "paused", "waiting", "set
+    aside", "lost" of a run that another engine has taken, and "not here" of one whose executors are not there;
+    `reserve` is room on the disk to be given up when there is none left. `threads` and `alive` (whether an owner of
+    this host lives) are the world's own, except in a simulation.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Engine:
         *,
         capacity: Mapping[str, int] | None = None,
         put_document: Put | None = None,
+        see_document: See | None = None,
         folder: Path | str | None = None,
         serve: bool = False,
         project: str = "",
@@ -91,7 +94,8 @@ class Engine:
         self._threads = threads or Threads()
         parts.runs = {}
         self.runs: Mapping[int, Held] = parts.runs
-        self._capacity, self._put_document, self._folder = dict(capacity or {}), put_document, folder
+        self._capacity, self._folder = dict(capacity or {}), folder
+        self._put_document, self._see_document = put_document, see_document
         self._serve, self._project, self._probe, self._reserve = serve, project, probe, reserve
         self.owner = owner
         self._watchers: list[Watcher] = []
@@ -108,7 +112,8 @@ class Engine:
         parts.committer = Committer(parts.store, self._threads)
         parts.room = Room(self._reserve, parts.admission, parts.timers, parts.tell, self._go_on)
         parts.turns = Turns(self, parts.runs, parts.committer, parts.admission, parts.timers, parts.clock, parts.room)
-        inputs = Inputs(parts.store, self._texts, self._project)
+        versions = Versions(parts.store, self._see_document) if self._see_document is not None else None
+        inputs = Inputs(parts.store, self._texts, self._project, versions)
         parts.dispatcher = Dispatcher(parts.backend, inputs, parts.timers, self._post, self._publish_events)
         parts.publisher = Publisher(
             self._put_document, self._post, parts.dispatcher.sleep, parts.tell, parts.room.misplaced

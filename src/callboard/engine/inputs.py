@@ -10,22 +10,26 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from callboard.core.executions import pack
 from callboard.core.orders import List
 from callboard.core.status import SKIPPED
+from callboard.errors import Permanent
 from callboard.ports import Attempt, Work
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from callboard.core.orders import Start
     from callboard.core.run import Node, Run
     from callboard.engine.held import Held
     from callboard.engine.texts import Texts
+    from callboard.engine.versions import Version, Versions
     from callboard.ports import Json, Store
 
 Key = tuple[int, int, int]  # node, number, revision
+Edits: TypeAlias = "Sequence[tuple[str, str, str]]"  # as `DocumentEdited` has them
 _NO_WORKS: dict[str, Any] = {}
 _decode = json.JSONDecoder().raw_decode
 
@@ -38,10 +42,10 @@ class _Missing(Exception):
 
 
 class Inputs:
-    """Builds `Work` for Start and List orders."""
+    """Builds `Work` for Start and List orders. Without `versions` outcomes are read as they were recorded."""
 
-    def __init__(self, store: Store, texts: Texts, project: str) -> None:
-        self._store, self._texts = store, texts
+    def __init__(self, store: Store, texts: Texts, project: str, versions: Versions | None = None) -> None:
+        self._store, self._texts, self._versions = store, texts, versions
         self._project = hashlib.sha256(project.encode())
 
     def ready(self, held: Held, run: Run, order: Start | List) -> Work | None:
@@ -55,23 +59,42 @@ class Inputs:
                 above = run.nodes[parents[0][0]]
                 text = self._texts.get((held.number, above.id, 1, 0))
                 if text is not None and above.mapped is None:  # a link of a chain
-                    return self._work(held, run, row, order, {above.task.name: _decoded(text)})
+                    outcome = _decoded(text)
+                    if self._versions is None or "documents" not in outcome:
+                        return self._work(held, run, row, order, {above.task.name: outcome})
         try:
-            upstream = _Reader(held.number, run, self._texts, {}).upstream(row)
+            upstream = _Reader(held.number, run, self._texts, {}, self._known()).upstream(row)
         except _Missing:
             return None
         return self._work(held, run, row, order, upstream)
 
-    async def fetched(self, held: Held, run: Run, order: Start | List) -> Work:
-        """The work, with outcomes read from the store. Raises StoreError."""
+    async def fetched(self, held: Held, run: Run, order: Start | List, edited: Callable[[Edits], None]) -> Work:
+        """The work, with outcomes read from the store, and documents from where they lie. `edited` hears of versions
+        that people have made of them. Raises StoreError, and Permanent for a version that cannot be read."""
         row = run.nodes[order.node]
         found: dict[Key, str | None] = {}
+        known = self._known()
         while True:
-            reader = _Reader(held.number, run, self._texts, found, eager=True)
+            reader = _Reader(held.number, run, self._texts, found, known, eager=True)
             upstream = reader.upstream(row)
-            if not reader.missing:
-                return self._work(held, run, row, order, upstream)
-            found |= await self._read(held.number, reader.missing)
+            if reader.missing:
+                found |= await self._read(held.number, reader.missing)
+            elif reader.unseen and known is not None:
+                known |= await asyncio.to_thread(self._see, held.number, reader.unseen)
+                for version in (known[key] for key in reader.unseen):
+                    edited(version.edits)
+                    if version.fault:
+                        raise Permanent(version.fault)
+            else:
+                return self._work(held, run, row, order, upstream)._replace(read=reader.read)
+
+    def _known(self) -> dict[Key, Version] | None:
+        return None if self._versions is None else {}
+
+    def _see(self, run: int, outcomes: Mapping[Key, Json]) -> dict[Key, Version]:
+        """In the thread."""
+        assert self._versions is not None
+        return {key: self._versions.of(run, pack(run, key[0], key[1]), outcome) for key, outcome in outcomes.items()}
 
     async def _read(self, run: int, keys: Sequence[Key]) -> dict[Key, str | None]:
         if len(keys) <= MOST_ON_LOOP:
@@ -143,9 +166,21 @@ def _list_of(run: Run, task: int) -> int:
 class _Reader:
     """One reading of a node's upstream. Not eager: the first outcome that is not in memory ends it."""
 
-    def __init__(self, number: int, run: Run, texts: Texts, found: Mapping[Key, str | None], *, eager: bool = False):
+    def __init__(
+        self,
+        number: int,
+        run: Run,
+        texts: Texts,
+        found: Mapping[Key, str | None],
+        known: Mapping[Key, Version] | None = None,
+        *,
+        eager: bool = False,
+    ) -> None:
         self._number, self._run, self._texts, self._found, self._eager = number, run, texts, found, eager
+        self._known = known
         self.missing: list[Key] = []
+        self.unseen: dict[Key, Json] = {}  # outcomes that brought documents, which nobody has looked at yet
+        self.read: dict[str, str] = {}  # documents that values were found in: path → hash
 
     def upstream(self, row: Node) -> dict[str, Json]:
         """Outcome objects by task name."""
@@ -164,13 +199,26 @@ class _Reader:
         return values
 
     def _outcome(self, above: Node, number: int, revision: int) -> Json:
-        text = self._text((above.id, number, revision))
+        key = (above.id, number, revision)
+        text = self._text(key)
         if text is not None:
             outcome = _decoded(text)
+            if "documents" in outcome and self._known is not None:
+                outcome = self._as_it_lies_there(key, outcome)
             return outcome if above.mapped is None or above.parent >= 0 else self._joined(outcome)
         if above.number == number and above.status is SKIPPED:
             return self._flow(above)
         return {"value": None, "failed": above.reason or "failed"}
+
+    def _as_it_lies_there(self, key: Key, outcome: Json) -> Json:
+        version = self._known.get(key) if self._known is not None else None
+        if version is None and not self._eager:
+            raise _Missing
+        if version is None:
+            self.unseen[key] = outcome
+            return outcome
+        self.read.update(version.read)
+        return version.outcome
 
     def _flow(self, skipped: Node) -> Json:
         """What a skipped task hands on: what it would have read, first need first."""

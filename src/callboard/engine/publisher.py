@@ -77,15 +77,16 @@ class Publisher:
             self._queues.pop(held.number, None)
 
     def _tell(self, held: Held, document: tuple[str, str, str | None, int], placed: Placed) -> None:
-        """It is in place, or beside a person's version, which is that of the run from now on."""
-        path, hash, *_ = document
+        """It is in place, or beside a person's version, which is that of the run from now on: no edit of ours, but of
+        what ours was to take the place of."""
+        path, hash, replaces, _ = document
         if placed.beside:
             held.published.append((*document, "conflict", placed.beside))
         else:
             held.published.append((*document, "published"))
         self._post(held, Published(path, hash))
         if placed.beside:
-            self._post(held, DocumentEdited(path, hash, placed.theirs))
+            self._post(held, DocumentEdited(path, replaces or "", placed.theirs))
 
     async def _put_in_place(self, run: int, path: str, hash: str, replaces: str | None) -> Placed | None:
         """Where it is now; None when the engine ends while it cannot be put in place."""

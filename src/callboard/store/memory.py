@@ -331,10 +331,12 @@ class MemoryStore(MemoryRecords):
         one = self._of(run)
         return chain.verified(run, one.journal, len(one.journal))
 
-    def documents(self, run: int | None = None) -> Sequence[tuple[int, str, str, str | None, int, str]]:
+    def documents(
+        self, run: int | None = None, *, sources: bool = False
+    ) -> Sequence[tuple[int, str, str, str | None, int, str]]:
         found = [one for number, one in self._runs.items() if run in (None, number)]
         rows = (one.documents[path] for one in found for path in sorted(one.documents))
-        return [row[:6] for row in rows if row[5] != "source"]
+        return [row[:6] for row in rows if sources or row[5] != "source"]
 
     def document(self, run: int, path: str) -> Recorded | None:
         found = self._runs[run].documents.get(path) if run in self._runs else None

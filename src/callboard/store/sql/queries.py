@@ -236,7 +236,7 @@ PATHS_OF = "SELECT path, hash, status FROM document WHERE run = ? ORDER BY path"
 DOCUMENT_OF = "SELECT hash, status, execution, replaces FROM document WHERE run = ? AND path = ?"
 NOTES_OF = "SELECT path, note FROM document WHERE run = ? AND note IS NOT NULL ORDER BY path"
 DOCUMENTS_OF = """SELECT run, path, hash, replaces, execution, status FROM document
-    WHERE (?1 IS NULL OR run = ?1) AND status <> 'source' ORDER BY run, path"""
+    WHERE (?1 IS NULL OR run = ?1) AND (?2 OR status <> 'source') ORDER BY run, path"""
 OURS = """SELECT DISTINCT run, path FROM document_history
     WHERE hash = ?1 AND status IN ('pending', 'published') AND substr('/' || path, -length(?2) - 1) = '/' || ?2
     ORDER BY run DESC, path"""

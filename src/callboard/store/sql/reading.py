@@ -121,8 +121,10 @@ class Reading(Database):
         born = self.row(q.BIRTH, (run,))
         return chain.verified(run, found, count[0], chain.START if born is None else born[2])
 
-    def documents(self, run: int | None = None) -> Sequence[tuple[int, str, str, str | None, int, str]]:
-        return self.rows(q.DOCUMENTS_OF, (run,))
+    def documents(
+        self, run: int | None = None, *, sources: bool = False
+    ) -> Sequence[tuple[int, str, str, str | None, int, str]]:
+        return self.rows(q.DOCUMENTS_OF, (run, sources))
 
     def document(self, run: int, path: str) -> Recorded | None:
         found = self.row(q.DOCUMENT_OF, (run, path))
