@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from callboard.app import project as projects
 from callboard.app.settings import Settings
-from callboard.app.wiring import House, _Shelf
+from callboard.app.shelf import Shelf
+from callboard.app.wiring import House
 from callboard.core.deadline import Now, after
 from callboard.core.plan import Plan, Task, dump
 from callboard.engine.owner import new_owner
@@ -31,7 +32,7 @@ def test_an_old_version_is_not_put_over_a_later_one(tmp_path: Path) -> None:
         now = Now(1.0, "boot", 1.0)
         fence = store.claim(row.number, new_owner(), after(now, 1e12), now, alive=lambda owner: False)
         old, new = store.put(b"old"), store.put(b"new")
-        shelf = _Shelf(house, lambda state, why: told.append(state))
+        shelf = Shelf(store, house.begun, lambda state, why: told.append(state))
         for hash, replaces in ((old, None), (new, old)):
             pending = [("a.md", hash, replaces, pack(row.number, 0, 1), "pending")]
             store.commit([Write(row.number, fence, 2.0, documents=pending)])

@@ -20,15 +20,15 @@ from callboard.app import project as projects
 from callboard.core.status import INIT
 from callboard.engine.clock import SystemClock
 from callboard.engine.owner import alive, host_id, keeps, new_owner
-from callboard.errors import Conflict, InvalidName, NotFound, StoreRefused, UsageError
+from callboard.errors import Conflict, NotFound, StoreRefused, UsageError
 from callboard.executors.registry import REGISTRY
-from callboard.ports import Placed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from callboard.app.project import Project
     from callboard.app.settings import Settings
+    from callboard.app.shelf import Shelf
     from callboard.core.facts import Fact
     from callboard.core.plan import Task
     from callboard.core.run import Run
@@ -219,6 +219,12 @@ class House:
         return {executor.kind: executor for executor in found}
 
     @cached_property
+    def shelf(self) -> Shelf:
+        """Where documents of runs lie, for who only looks."""
+        shelf: Shelf = load("app.shelf", "Shelf")(self.store, self.begun)
+        return shelf
+
+    @cached_property
     def functions(self) -> Any:
         """User functions in this very process: `app.stage.own`."""
         return load("app.stage.own", "OwnFunctions")(self.registry)
@@ -226,7 +232,8 @@ class House:
     def engine(self, report: Callable[[str, str], None] = lambda state, why: None) -> Engine:
         """An engine of its own over this project's store. Start it on a running loop."""
         link = _Link(self)
-        backend = _backend(self, link)
+        shelf = load("app.shelf", "Shelf")(self.store, self.begun, report)
+        backend = _backend(self, link, shelf)
         self._backends.append(backend)
         engine: Engine = load("engine.engine", "Engine")(
             self.store,
@@ -234,7 +241,8 @@ class House:
             self.clock,
             new_owner(),
             capacity=CAPACITY,
-            put_document=_Shelf(self, report).put,
+            put_document=shelf.put,
+            see_document=shelf.see,
             folder=self.project.bells if self.project is not None else None,
             project=self.name,
             begun=self.placed,
@@ -361,13 +369,13 @@ class _Link:
         self.engine.note_paid(call)
 
 
-def _backend(house: House, link: _Link) -> Backend:
+def _backend(house: House, link: _Link, shelf: Shelf) -> Backend:
     """Built-in executors on the engine's loop; user functions in children, or in this process for the façade.
 
     The order of middleware, outermost first: collect, template, documents' reading, cache, budget, log. Time limits
     are the engine's.
     """
-    files = _Files(house)
+    files = _Files(house, shelf)
     contexts = load("executors.context", "Contexts")(
         model=house.gateway,
         documents=files,
@@ -424,8 +432,8 @@ def _child_environment(environ: Mapping[str, str]) -> dict[str, str]:
 class _Files:
     """Opens the files of one attempt: under the run's directory, and in the production it plays in."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, house: House, shelf: Shelf) -> None:
+        self._house, self._shelf = house, shelf
         self._staged = load("executors.staged", "Staged")
 
     def __call__(self, work: Work) -> Any:
@@ -437,6 +445,8 @@ class _Files:
             put=store.keep,
             get=store.get,
             recorded=lambda path: store.document(work.run, path),
+            whose=lambda path, hash: self._shelf.whose(work.run, path, hash),
+            pinned=work.read,
             more=[production["dir"]] if production else [],
             replace=work.inputs.get("overwrite", work.params.get("overwrite")) is True,
         )
@@ -452,71 +462,3 @@ def _place(production: Mapping[str, Json], *, document_type: str, step: str | No
     if folder not in production["steps"]:
         raise NotFound(f"{production['name']} has no step {folder!r}; it has {', '.join(production['steps'])}")
     return os.path.join(production["instance_dir"], folder, file)
-
-
-class _Superseded(Exception):
-    """There is a later version of the document."""
-
-
-class _Shelf:
-    """Puts documents of runs in place; tells when one had been edited, and keeps what a person made of it."""
-
-    def __init__(self, house: House, report: Callable[[str, str], None]) -> None:
-        self._house, self._report = house, report
-        self._publish = load("store.publish", "publish")
-        self._beside = load("store.publish", "beside")
-        self._read = load("store.paths", "read")
-        self._roots: dict[int, tuple[Path, ...]] = {}
-
-    def put(self, run: int, path: str, hash: str, replaces: str | None) -> Placed:
-        """A version that a later one of ours has followed is not put over it, however late we come."""
-        store = self._house.store
-        root, below = self._split(run, path)
-
-        def is_ours(seen: str) -> bool:
-            self._check_latest(run, path, hash)
-            return self.is_ours(run, path, seen)
-
-        try:
-            self._check_latest(run, path, hash)
-            if self._publish(root, below, hash, replaces, is_ours, store.get) == "published":
-                return Placed()
-        except _Superseded:
-            return Placed()
-        beside = os.path.join(os.path.dirname(path), os.path.basename(self._beside(root, below, hash) or below))
-        self._report("edited", f"{path} was edited, and stays; ours is {beside}")
-        try:
-            return Placed(beside, store.keep(self._read(root, below)))
-        except (NotFound, InvalidName):
-            return Placed(beside)
-
-    def _check_latest(self, run: int, path: str, hash: str) -> None:
-        latest = self._house.store.document(run, path)
-        if latest is not None and latest.is_ours and latest.hash != hash:
-            raise _Superseded
-
-    def is_ours(self, run: int, path: str, hash: str) -> bool:
-        """Whether any run of the project has written this content to this very place."""
-        place = self._place(run, path)
-        return any(self._place(*one) == place for one in self._house.store.ours(hash, os.path.basename(path)))
-
-    def _place(self, run: int, path: str) -> str:
-        return os.path.normpath(self._roots_of(run)[0] / path)
-
-    def _roots_of(self, run: int) -> tuple[Path, ...]:
-        if run not in self._roots:
-            self._roots[run] = _roots(self._house.begun(self._house.store.find_run(run)))
-        return self._roots[run]
-
-    def _split(self, run: int, path: str) -> tuple[Path, str]:
-        roots = self._roots_of(run)
-        full = Path(self._place(run, path))
-        for root in roots:
-            if full.is_relative_to(root):
-                return root, str(full.relative_to(root))
-        return roots[0], path
-
-
-def _roots(begun: Mapping[str, Any]) -> tuple[Path, ...]:
-    production = places.playing(begun)
-    return (Path(begun.get("dir") or "."), *((Path(production["dir"]),) if production else ()))

@@ -18,7 +18,7 @@ import click
 
 from callboard.app.commands.carry import Left, Stop, carry_out
 from callboard.app.views import run as views
-from callboard.app.views.words import waits
+from callboard.app.views.words import brief, waits
 from callboard.cli.context import Told, as_text
 from callboard.cli.draft import asked
 from callboard.cli.progress import Progress
@@ -164,6 +164,8 @@ def _summary(run: Run, shown: dict[str, Any], left: Left, code: int, progress: P
     lines += _written([from_here(one["file"]) for one in shown["documents"] if not stands(one)])
     odd = [f"{from_here(one['file'])}: {said}" for one in shown["documents"] if (said := stands(one))]
     lines += _some(odd, "documents")
+    older = [task for task in shown["tasks"] if task["reason"].startswith("stale ")]
+    lines += _some([f"{task['name']} is {brief(task['reason'])}" for task in older], "steps")
     for held in shown["held"][:1]:
         lines += ["", *asked(shown["id"], held, several=len(shown["held"]) > 1, most=_DRAFT)]
     return lines

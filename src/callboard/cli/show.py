@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from callboard.app.commands.noticing import shown_edits
 from callboard.app.views import run as views
 from callboard.app.views.story import story
 from callboard.app.views.words import brief, waits
@@ -38,7 +39,14 @@ def command(obj: dict[str, Any], run: str | None, as_story: bool, as_result: boo
             facts = story(house.store, row, views.in_memory(house.store, row))
             told.out(facts, lambda: "\n".join(_fact(fact) for fact in facts))
         else:
-            shown = views.show(house.store, row, alive=house.is_alive, base=house.base, room=house.short_of_room())
+            shown = views.show(
+                house.store,
+                row,
+                alive=house.is_alive,
+                base=house.base,
+                room=house.short_of_room(),
+                edits=shown_edits(house, row),
+            )
             told.out(shown, lambda: _text(shown))
             if shown["next"] != views.look_at(row):
                 told.next(shown["next"])
@@ -66,6 +74,9 @@ def _text(run: dict[str, Any]) -> str:
     failed = [(f"{task['name']}/{item['key']}", item["reason"]) for task in run["tasks"] for item in _failed(task)]
     if failed:
         lines += ["", table(("failed items", "reason"), failed[:_MOST]), *_more(len(failed))]
+    stale = [(f"{task['name']}/{item['key']}", brief(item["reason"])) for task in run["tasks"] for item in _stale(task)]
+    if stale:
+        lines += ["", table(("stale items", "reason"), stale[:_MOST]), *_more(len(stale))]
     for held in run["held"]:
         lines += ["", *map(symbols, asked(run["id"], held, several=len(run["held"]) > 1))]
     if run["documents"]:
@@ -110,6 +121,11 @@ def _status(run: dict[str, Any]) -> str:
 def _failed(task: dict[str, Any]) -> list[dict[str, Any]]:
     failed: list[dict[str, Any]] = task["items"]["failed"] if "items" in task else []
     return failed
+
+
+def _stale(task: dict[str, Any]) -> list[dict[str, Any]]:
+    stale: list[dict[str, Any]] = task["items"]["stale"] if "items" in task else []
+    return stale
 
 
 def _documents(found: list[dict[str, Any]]) -> list[str]:

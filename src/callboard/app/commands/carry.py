@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
+from callboard.app.commands.noticing import notice_at_the_end
 from callboard.app.commands.playing import promise, tell_production, tell_rest
 from callboard.core.orders import Finish
 from callboard.core.reasons import because
@@ -62,6 +63,7 @@ async def carry_out(
     finally:
         await house.hang_up()
     for run, how in left.items():
+        notice_at_the_end(house, run)
         if why := tell_production(house, run, how.status, how.because):
             report("waiting", why)
     return left

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from callboard.app.commands.noticing import notice
 from callboard.app.commands.post import post
 from callboard.app.views.run import in_memory
+from callboard.app.views.standing import stale
 from callboard.core.facts import Continued, Reopened, Resumed
 from callboard.core.status import ENDED
 from callboard.errors import Refused
@@ -22,6 +24,7 @@ def resume(house: House, row: RunRow, *, again: str | None = None, restart: str 
 
     Raises Refused: it has ended, and nothing asks to reopen it, or the machine says no.
     """
+    notice(house, row)
     facts = _facts(in_memory(house.store, row), row, again, restart)
     if facts:
         post(house, row, facts)
@@ -37,6 +40,13 @@ def _facts(run: Run, row: RunRow, again: str | None, restart: str | None) -> lis
         return [Reopened(again)]
     if run.status in ENDED:
         word = run.status.name.lower()
+        if older := stale(run):
+            name, path = next(iter(older.items()))
+            more = f", and so are {len(older) - 1} more" if len(older) > 1 else ""
+            raise Refused(
+                f"run {row.id} has ended ({word}). {path} was edited since: {name} is made from an older version{more}."
+                f" Fix: callboard resume {row.id} --stale"
+            )
         raise Refused(f"run {row.id} has ended ({word}); --retry does again what failed, --restart TASK any task")
     facts: list[Fact] = [Resumed()] if run.holds & {"paused", "budget"} else []
     if "interrupted" in run.holds:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from callboard.app import project as projects
 from callboard.app.commands.carry import Carrier, Left, Stop
+from callboard.app.commands.noticing import notice_at_the_end
 from callboard.app.commands.playing import promise, tell_production, tell_rest
 from callboard.app.commands.submit import NO_PRODUCTION, Production, submit_functions, submit_pipeline
 from callboard.app.stage.functions import FunctionPlan, FunctionTask, plan
@@ -216,7 +217,7 @@ class EngineThread:
             left = (await carrier.carry([number], stop))[number]
             if left.status in ENDED or await engine.let_go(number, interrupt=left.because == "interrupted"):
                 break
-        await asyncio.to_thread(tell_production, house, number, left.status, left.because)
+        await asyncio.to_thread(_leave, house, number, left)
         return left
 
     async def _lift(self, carrier: Carrier, number: int) -> None:
@@ -240,6 +241,12 @@ class EngineThread:
             await self._loop.shutdown_default_executor()
         finally:
             closed.set()
+
+
+def _leave(house: House, number: int, left: Left) -> None:
+    """What people have edited meanwhile is told to the run, and how it was left to its production."""
+    notice_at_the_end(house, number)
+    tell_production(house, number, left.status, left.because)
 
 
 def _wake(waiting: asyncio.Future[None]) -> None:

@@ -9,22 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 from callboard.app import places
 from callboard.app.views.held import choices, held
-from callboard.app.views.standing import reason
+from callboard.app.views.standing import reason, stale
 from callboard.app.views.summary import begun, summary
 from callboard.app.views.words import iso, word
+from callboard.core import machine, rows
 from callboard.core import plan as plans
-from callboard.core import rows
-from callboard.core.reasons import why
+from callboard.core.deadline import Now
+from callboard.core.reasons import older, why
 from callboard.core.status import FAILED, INIT, RUNNING, SKIPPED, STOPPED, SUCCESS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from callboard.core.facts import DocumentEdited
     from callboard.core.run import Node, Run
     from callboard.ports import Owner, RunRow, Store
 
 _INSTANCE = ("instance_id", "instance_name", "instance_dir")
+_NEVER = Now(0.0, "", 0.0)
 _NODES = (1 << 20) - 1  # an execution's id packs run << 40 | node << 20 | number
 
 
@@ -46,15 +49,23 @@ def in_memory(store: Store, row: RunRow) -> Run:
 
 
 def show(
-    store: Store, row: RunRow, *, alive: Callable[[Owner], bool], base: Path | None = None, room: str = ""
+    store: Store,
+    row: RunRow,
+    *,
+    alive: Callable[[Owner], bool],
+    base: Path | None = None,
+    room: str = "",
+    edits: Sequence[DocumentEdited] = (),
 ) -> dict[str, Any]:
     """`{…summary, because, adopts, adopted_by, carried_out_by, instance, tasks: [{name, status, …, items?}], held, …}`.
 
-    `base` is the directory of the project, `room` what it lacks to write. `held` is what a person is waited for with, a
-    list of `held.held`; `next` the command to say.
+    `base` is the directory of the project, `room` what it lacks to write; `edits` are versions of people that are not
+    recorded yet. `held` is what a person is waited for with, a list of `held.held`; `next` the command to say.
     """
     playing = places.playing(begun(row, base))
     run = in_memory(store, row)
+    for edit in edits:
+        machine.step(run, [edit], _NEVER, drained=False)  # on this copy alone
     owned = row.owner is not None and alive(row.owner)
     return {
         **summary(store, row, base),
@@ -80,6 +91,7 @@ def _task(store: Store, run: Run, row: Node) -> dict[str, Any]:
         "attempt": row.attempt,
         "reason": why(run, row.id),
         "at": iso(row.at or None),
+        "read": dict(row.read or {}),
     }
     if row.mapped is not None:
         items = [run.nodes[item] for item in row.mapped.items]
@@ -87,6 +99,7 @@ def _task(store: Store, run: Run, row: Node) -> dict[str, Any]:
             "all": len(items),
             "done": sum(item.status in (SUCCESS, SKIPPED) for item in items),
             "failed": [{"key": item.key, "reason": item.reason} for item in items if item.status in (FAILED, STOPPED)],
+            "stale": [{"key": item.key, "reason": why(run, item.id)} for item in items if older(run, item)],
         }
         if row.status == FAILED and row.reason == "list failed":
             told["reason"] = _list_fault(store, run, row)
@@ -114,16 +127,21 @@ def _list_fault(store: Store, run: Run, row: Node) -> str:
 def documents(store: Store, row: RunRow, run: Run, base: Path | None = None) -> list[dict[str, Any]]:
     """`[{path, file, hash, status, task, beside?, why?}]` of a run, by path; `file` is the whole path.
 
-    `hash` is that of the version the run knows of (None when it is gone), `task` who wrote it (None: a person);
+    `hash` is that of the latest version (None when it is gone), `task` who wrote it first (None: a person);
     `beside` where ours lies when a person's was kept, `why` what keeps a pending one from its place.
     """
     home, notes = begun(row, base).get("dir", "."), store.notes(row.number)
     told = []
-    for _, path, hash, _, execution, status in store.documents(row.number):
+    for _, path, hash, _, execution, status in store.documents(row.number, sources=True):
+        latest = run.documents.get(path, hash)
+        if latest != hash and status != "conflict":
+            status = "edited" if latest else "missing"
+        if status == "source":
+            continue
         one = {
             "path": path,
             "file": os.path.normpath(os.path.join(home, path)),
-            "hash": hash or None,
+            "hash": latest or None,
             "status": status,
             "task": run.name_of(execution >> 20 & _NODES) if execution else None,
         }
@@ -143,6 +161,8 @@ def next_command(run: Run, row: RunRow, *, owned: bool) -> str | None:
     tasks = run.nodes[: len(run.plan.tasks)]
     if run.status != SUCCESS or any(task.status == FAILED for task in tasks):
         return f"callboard resume {row.id} --retry"
+    if stale(run):
+        return f"callboard resume {row.id} --stale"
     failed = [min(task.mapped.failed) for task in tasks if task.mapped is not None and task.mapped.failed]
     return f"callboard resume {row.id} --restart {shlex.quote(run.name_of(failed[0]))}" if failed else None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from callboard.app.views.run import in_memory
@@ -26,8 +25,8 @@ def runs(
     base: Path | None = None,
     room: str = "",
 ) -> list[dict[str, Any]]:
-    """`[{…summary, because}]`; `because` is why a run does not move, empty when it does or has ended.
-    `room` is what the project lacks to write.
+    """`[{…summary, because}]`; `because` is why a run does not move, empty when it does; of one that has ended, that
+    something of it is stale (as far as somebody has looked). `room` is what the project lacks to write.
     """
     return [
         {**summary(store, row, base), "because": _because(store, row, is_owned, room)}
@@ -36,6 +35,6 @@ def runs(
 
 
 def _because(store: Store, row: RunRow, is_owned: Callable[[RunRow], bool], room: str) -> str:
-    if row.status in ENDED:
-        return f"adopted {by}" if (by := json.loads(row.state).get("replaced")) else ""
+    if row.status in ENDED and '"edits":' not in row.state and '"replaced":' not in row.state:
+        return ""
     return reason(in_memory(store, row), owned=is_owned(row), room=room)

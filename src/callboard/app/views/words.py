@@ -32,6 +32,8 @@ def brief(reason: str) -> str:
     what, _, keys = reason.partition(" ")
     if reason.startswith("retry at "):
         return f"retry at {iso(float(reason.removeprefix('retry at ')))}"
+    if what == "stale":
+        return f"made from an older {keys}"
     named = keys.split(",")
     if what != "items" or len(named) <= _NAMED:
         return reason
@@ -56,4 +58,6 @@ def waits(because: str) -> str:
             return f"goes on as {name}"
         case "no":
             return "nobody carries it out"
+        case "stale":
+            return f"{name} was edited since"
     return because
