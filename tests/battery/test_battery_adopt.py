@@ -8,7 +8,7 @@ import pytest
 
 from callboard.app.commands import adopt as command
 from callboard.battery import adopt as proof
-from callboard.battery import edits
+from callboard.battery import definitions
 from callboard.battery.proof import Proving
 from callboard.battery.proofs import PROOFS
 from callboard.battery.worlds import Seeded
@@ -53,7 +53,7 @@ def test_it_would_be_found_if_what_stands_above_were_not_asked(tmp_path: Path, m
 def test_it_would_be_found_if_a_changed_list_kept_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compare = changes.compare
     monkeypatch.setattr(changes, "compare", lambda *given: compare(*given)._replace(partly={}))
-    monkeypatch.setattr(edits, "EDITS", {"relist": edits.relist})
+    monkeypatch.setattr(definitions, "EDITS", {"relist": definitions.relist})
     assert "calls were made for what asks the same" in failures(tmp_path)
 
 
@@ -78,9 +78,9 @@ def test_it_would_be_found_if_a_run_were_not_over_when_it_is_replaced(
     assert failures(tmp_path, 4)
 
 
-@pytest.mark.parametrize("name", edits.EDITS)
+@pytest.mark.parametrize("name", definitions.EDITS)
 def test_an_edit_makes_a_file_that_says_something_else_most_times(name: str) -> None:
     seeds = range(12)
-    before = [edits.drawn(Seeded(seed)) for seed in seeds]
-    after = [edits.EDITS[name](Seeded(seed), one) for seed, one in zip(seeds, before, strict=True)]
+    before = [definitions.drawn(Seeded(seed)) for seed in seeds]
+    after = [definitions.EDITS[name](Seeded(seed), one) for seed, one in zip(seeds, before, strict=True)]
     assert sum(one.source() != other.source() for one, other in zip(before, after, strict=True)) >= 6

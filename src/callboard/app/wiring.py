@@ -140,8 +140,8 @@ class House:
 
     def replace(self, run: int, successor: Callable[[RunRows, Run], Any]) -> RunRow | None:
         """End a run and begin the one that `successor` makes of it, as `engine.replacing.replace` says."""
-        put = _Shelf(self, lambda state, why: None).put
-        replaced: RunRow | None = load("engine.replacing", "replace")(self.store, self.clock, run, successor, put)
+        swap = load("engine.replacing", "replace")
+        replaced: RunRow | None = swap(self.store, self.clock, run, successor, self.shelf.put)
         return replaced
 
     @cached_property

@@ -4,7 +4,7 @@ A run of a drawn pipeline is killed somewhere, and its file is edited as people 
 added, asked otherwise, another list, other needs, a circle. Then the same project is gone on with in two ways. Without
 `adopt` the pinned run ends as if nobody had touched the file. With it, a run goes on in its place that ends as a new
 run of the edited file would, and the provider's own books show that it was asked for exactly those steps and items
-that ask something else than what was recorded, by a model of our own (`edits.asked`). Every second adoption is killed,
+that ask something else than what was recorded, by a model of our own (`definitions.asked`). Every second adoption is killed,
 too, and asked for again: there is one successor or none, and never two that go on.
 """
 
@@ -24,7 +24,7 @@ from callboard.app.commands.submit import submit_pipeline
 from callboard.app.settings import Settings
 from callboard.app.views import run as views
 from callboard.app.wiring import House
-from callboard.battery import edits, history
+from callboard.battery import definitions, history
 from callboard.battery.nursery import Nursery
 from callboard.battery.processes import Show, asked
 from callboard.battery.proof import Found
@@ -39,7 +39,7 @@ from callboard.executors.values import encode
 from callboard.store.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from callboard.battery.edits import Definition
+    from callboard.battery.definitions import Definition
     from callboard.battery.proof import Proving
     from callboard.ports import RunRow
 
@@ -91,13 +91,13 @@ def _keep(root: Path, at: Path) -> None:
 def drawn(seed: int, number: int) -> Case:
     """The same each time. Edits come in turn, one or two of them."""
     chance = Seeded(seed * 1_000_003 + number)
-    before = edits.drawn(chance)
-    names = list(edits.EDITS)
+    before = definitions.drawn(chance)
+    names = list(definitions.EDITS)
     name = names[number % len(names)]
-    after = edits.EDITS[name](chance, before)
+    after = definitions.EDITS[name](chance, before)
     if name != "circle" and chance.below(3) == 0:
         more = one_of(chance, [one for one in names if one != "circle"])
-        name, after = f"{name}, {more}", edits.EDITS[more](chance, after)
+        name, after = f"{name}, {more}", definitions.EDITS[more](chance, after)
     point = one_of(chance, list(_KILLS))
     adopting = f"{one_of(chance, _ADOPTIONS)}:{1 + chance.below(2)}" if number % 2 else ""
     return Case(name, before, after, f"{point}:{1 + chance.below(_KILLS[point])}", adopting)
@@ -181,11 +181,11 @@ def _adopted(nursery: Nursery, show: Show, case: Case) -> int | None:
             values = _to_its_end(house, row)
             made = {call["key"] for call in asked(show.root)[before:]}
             wanted = _wanted(house, row.id, case, done)
-            _compare(made, wanted, {edits.asked(case.before)[one] for one in paid})
+            _compare(made, wanted, {definitions.asked(case.before)[one] for one in paid})
         finally:
             house.close()
     sure(values == _fresh(show.root, case.after), "it ended otherwise than a new run of the edited file")
-    return len(list(edits.calls(case.after))) - len(wanted)
+    return len(list(definitions.calls(case.after))) - len(wanted)
 
 
 def _adopt(house: House, case: Case) -> RunRow | None:
@@ -239,10 +239,10 @@ def _name(run: Any, node: int) -> tuple[str, str | None]:
 
 def _wanted(house: House, id: str, case: Case, done: set[tuple[str, str | None]]) -> dict[str, tuple[Any, ...]]:
     """Keys of the calls that are to be made: of all that asks something that was not recorded → what it asks."""
-    was = edits.asked(case.before)
+    was = definitions.asked(case.before)
     recorded = {was[one] for one in done if one in was}
-    now = edits.asked(case.after)
-    missing = [one for one in edits.calls(case.after) if now[one] not in recorded]
+    now = definitions.asked(case.after)
+    missing = [one for one in definitions.calls(case.after) if now[one] not in recorded]
     return {_key(house.name, id, *one): now[one] for one in missing}
 
 

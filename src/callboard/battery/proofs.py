@@ -80,6 +80,11 @@ PROOFS: tuple[Proof, ...] = (
         "adopt", "a definition is edited between a crash and what comes after it", "adopt:prove_adopt", "edits",
         gate=60, nightly=500, promise=(13,),
     ),
+    # T18
+    Proof(
+        "edits", "a person edits, moves and deletes the documents of a run that goes on", "edits:prove_edits",
+        "interleavings", gate=100, nightly=2_000, promise=(15,),
+    ),
     # T20
     Proof(
         "simulation", "engines in a world where everything goes wrong", "simulation:prove_simulation", "seeds",
