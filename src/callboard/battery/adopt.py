@@ -4,8 +4,8 @@ A run of a drawn pipeline is killed somewhere, and its file is edited as people 
 added, asked otherwise, another list, other needs, a circle. Then the same project is gone on with in two ways. Without
 `adopt` the pinned run ends as if nobody had touched the file. With it, a run goes on in its place that ends as a new
 run of the edited file would, and the provider's own books show that it was asked for exactly those steps and items
-that ask something else than what was recorded, by a model of our own (`definitions.asked`). Every second adoption is killed,
-too, and asked for again: there is one successor or none, and never two that go on.
+that ask something else than what was recorded, by a model of our own (`definitions.asked`). Every second
+adoption is killed, too, and asked for again: there is one successor or none, and never two that go on.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ NO_ENGINE = "no engine"
 
 
 def reason(run: Run, *, owned: bool, room: str = "") -> str:
-    """The machine's word for it; *no engine* where only somebody to carry it out is missing. After the end *adopted RUN*
-    where that run goes on in its place, or *stale PATH*.
+    """The machine's word for it; *no engine* where only somebody to carry it out is missing. After the end
+    *adopted RUN* where that run goes on in its place, or *stale PATH*.
 
     `room` is what the project lacks to write, in words, so that whoever carries the run out has paused.
     """
