@@ -311,3 +311,29 @@ def test_what_a_person_made_of_a_document_stays_theirs(desk: Desk) -> None:
     assert desk.read("three.txt") == "mine"
     (document,) = desk.json("show", "show.2")["documents"]
     assert document["status"] == "edited" and document["hash"] == sha256(b"mine").hexdigest()
+
+
+FILES = """
+name: List
+pipe:
+  - name: card
+    type: command
+    each: {glob: "in/*.txt"}
+    stdin: "{{item.text}}"
+    command: [sh, -c, "echo $0 >> calls; cat", "{{item.path}}"]
+  - {name: end, type: command, command: [sh, -c, "echo end >> calls; false"]}
+"""
+
+
+def test_what_was_made_of_a_file_that_has_changed_since_runs_again(desk: Desk) -> None:
+    desk.write("list.ai", FILES)
+    desk.write("in/a.txt", "a")
+    desk.write("in/b.txt", "b")
+    desk.good("run", "list.ai", "--id", "show", code=1)
+    assert sorted(calls(desk)) == ["end", "in/a.txt", "in/b.txt"]
+    desk.write("in/b.txt", "another b")
+    desk.write("list.ai", FILES.replace("; false", ""))
+    assert fates(desk.json("adopt", "show"))["card"] == "partly"
+    desk.good("adopt", "show", "--yes")
+    desk.good("resume", "show.2")
+    assert sorted(calls(desk)) == ["end", "end", "in/a.txt", "in/b.txt", "in/b.txt"]

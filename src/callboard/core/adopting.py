@@ -59,8 +59,6 @@ def _take_over(work: Step, known: f.Known, pages: f.KnownList | None, of: str) -
     row = work.run.nodes[node] if node is not None else None
     if row is None or row.status is not QUEUED or row.number != 1 or row.attempt:
         return
-    if known.reads:
-        documents.made_from(work, row, known)
     if row.mapped is not None:
         if known.status == LISTED:
             mapped.relist(work, row, pages)
@@ -72,6 +70,8 @@ def _take_over(work: Step, known: f.Known, pages: f.KnownList | None, of: str) -
         end(work, row, SUCCESS, f"adopted {of}", known.outcome)
     elif known.status in ("SKIPPED", "FAILED"):
         end(work, row, Status[known.status], known.why)
+    if known.reads and row.status is not QUEUED:
+        documents.made_from(work, row, known)
 
 
 def _hold(work: Step, row: Node, known: f.Known) -> None:
@@ -95,13 +95,13 @@ def _lay_by(work: Step, known: f.Known, of: str) -> None:
     item.number, item.status, item.at, item.kept = 1, Status[known.status], work.now.wall, known.value
     item.reason = f"adopted {of}" if item.status is SUCCESS else known.why
     work.begin_number(item, None, met=False, early=False)
-    if known.reads:
-        documents.made_from(work, item, known)
     work.moved[item.id] = item
     work.decision.items.append((item.id, parent, _NO_LIST | len(owner.mapped.index), known.item, "null"))
     if item.status is SUCCESS:
         work.decision.outcomes.append((pack(run.number, item.id, 1), 0, known.outcome))
         documents.bring(work, item, known)
+    if known.reads:
+        documents.made_from(work, item, known)
 
 
 def replaced(work: Step, fact: f.Replaced) -> bool:

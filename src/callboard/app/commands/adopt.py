@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from callboard.app import places
 from callboard.app.commands.check import check_override, read_pipeline
+from callboard.app.commands.noticing import notice, shown_edits
 from callboard.app.commands.playing import make_instance
 from callboard.app.commands.submit import with_saved
 from callboard.app.views.words import word
@@ -83,6 +84,7 @@ def adopt(house: House, row: RunRow, file: Path | None = None) -> tuple[RunRow, 
         return _successor(house, one)
 
     plan, recorded = _compiled(house, row, file)
+    notice(house, row)
     before = row
     had = house.successor(row)
     if had.number != row.number:
@@ -120,6 +122,7 @@ def _looked(house: House, row: RunRow, file: Path | None) -> Adoption:
         row.number, row.id, plans.load(rows.plan), status=rows.run.status, state=rows.run.state,
         executions=rows.executions, items=rows.items, branches=rows.branches, documents=rows.documents,
     )  # fmt: skip
+    machine.step(run, shown_edits(house, row), house.clock.now(), False, None)  # on this copy alone
     return _adoption(house, rows.run, run, rows, plan, recorded)
 
 
