@@ -7,7 +7,7 @@ stage's: everything that `Stage` names.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from callboard.battery.reach import Reach
 from callboard.core import facts as f
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from callboard.battery.reach import Claims, Disk
+    from callboard.core.admission import Admission
     from callboard.core.deadline import Now
     from callboard.core.orders import Evaluate
     from callboard.core.run import Run
@@ -37,6 +38,16 @@ class Clock(SystemClock):
 
     def now(self) -> Now:
         return self._host.now()
+
+
+class Kept:
+    """Of admission, what belongs to one run. Its own units no step of a run can be held against: a run that is taken
+    over brings works that hold some, until they are found lost."""
+
+    used: ClassVar[Mapping[str, int]] = {}
+
+    def __init__(self, admission: Admission) -> None:
+        self.kept = admission.kept
 
 
 class Stage(Protocol):
@@ -121,8 +132,9 @@ class Player:
         held = self.engine.runs.get(run)
         if held is None or held.run is None or self.stage.claims.last(run) is not self.process:
             return
+        kept: Any = Kept(self.engine._parts.admission)
         try:
-            check(held.run, drained=False)
+            check(held.run, kept, drained=False)
         except AssertionError as error:
             self.stage.say(f"run {run}: {error}")
         if self.process.world.chance(self.stage.compared):

@@ -74,6 +74,10 @@ PROOFS: tuple[Proof, ...] = (
     Proof(
         "queue", "a full project: ten times as many runs are begun as it has room for", "queue:prove_queue",
         "runs that there is room for", gate=40, nightly=1_000, promise=(10,),
+    # T19
+    Proof(
+        "model", "rules at random, against a model of what is promised", "model:prove_model", "examples",
+        gate=200, nightly=2_000, promise=(1, 2, 3, 4, 5, 6, 7),
     ),
     # T16
     Proof(

@@ -113,7 +113,7 @@ class Reach:
     """The store of one process."""
 
     def __init__(self, store: Store, process: Process, disk: Disk, claims: Claims) -> None:
-        self._store, self._process, self._disk, self._claims = store, process, disk, claims
+        self._store, self.process, self._disk, self._claims = store, process, disk, claims
 
     def __getattr__(self, name: str) -> Any:
         call = getattr(self._store, name)
@@ -121,7 +121,7 @@ class Reach:
             return call
 
         def read(*args: Any, **kwargs: Any) -> Any:
-            self._disk.reading(self._process)
+            self._disk.reading(self.process)
             return call(*args, **kwargs)
 
         return read
@@ -130,7 +130,7 @@ class Reach:
         self._write(self._commit, writes)
 
     def try_commit(self, writes: Sequence[Write]) -> bool:
-        if self._process.world.chance(5):
+        if self.process.world.chance(5):
             return False
         self._write(self._commit, writes)
         return True
@@ -158,9 +158,9 @@ class Reach:
 
     def _write(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Before, or after it was written and before anybody knows, the disk may be slow or fail, or we may die."""
-        self._disk.writing(self._process)
+        self._disk.writing(self.process)
         result = call(*args, **kwargs)
-        self._disk.written(self._process)
+        self._disk.written(self.process)
         return result
 
     # ── what is done at one instant, and watched ────────────────────────────────────────────────────────
@@ -168,12 +168,12 @@ class Reach:
     def _commit(self, writes: Sequence[Write]) -> None:
         self._store.commit(writes)
         for write in writes:
-            self._claims.wrote(self._process, write)
+            self._claims.wrote(self.process, write)
 
     def _claim(self, run: int, owner: Owner, lease: Deadline, *args: Any, **kwargs: Any) -> int | None:
         fence = self._store.claim(run, owner, lease, *args, **kwargs)
         if fence is not None:
-            self._claims.claimed(run, Claim(fence, self._process, lease.elapsed))
+            self._claims.claimed(run, Claim(fence, self.process, lease.elapsed))
         return fence
 
     def _release(self, runs: Sequence[tuple[int, int]]) -> None:

@@ -42,6 +42,8 @@ class World:
         self.time = 0.0
         self.events = 0
         self.faults: list[str] = []  # exceptions that nobody took
+        self.acting: Process | None = None  # whose code runs just now
+        self.died: Callable[[Process], None] = lambda process: None  # told when what it was doing has been unwound
         self._heap: list[Entry] = []
         self._count = self._depth = 0
         self._trace = sha256()
@@ -242,7 +244,17 @@ class Process:
             entry.at = self.world.time + left  # the host has slept
             self.world.put(entry)
             return
-        self.world.events += 1
+        world = self.world
+        world.events += 1
+        acting, world.acting = world.acting, self
+        try:
+            self._act(entry)
+        finally:
+            world.acting = acting
+        if self.dead:
+            world.died(self)
+
+    def _act(self, entry: Entry) -> None:
         if not entry.loop:
             with contextlib.suppress(Halt):
                 entry.call()
