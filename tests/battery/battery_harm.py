@@ -6,7 +6,10 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from callboard.battery import history
 from callboard.battery.proof import Found
+from callboard.core.plan import Plan, Task, dump
+from callboard.store.memory import MemoryStore
 
 if TYPE_CHECKING:
     from callboard.battery.proof import Proving
@@ -18,6 +21,12 @@ def holds(proving: Proving) -> Found:
     (proving.folder / "left.txt").write_text("something")
     proving.say(f"1 of {proving.size}")
     return Found(proving.size, figures={"seed": proving.seed})
+
+
+def looks(proving: Proving) -> Found:
+    store = MemoryStore()
+    store.create_run(id="one", name="", plan=dump(Plan((Task("a"),))), params="{}", face="test", at=1.0)
+    return Found(1, history.check_run(store, 1))
 
 
 def fails(proving: Proving) -> Found:

@@ -14,7 +14,7 @@ from callboard.battery.proof import Proving
 from callboard.battery.proofs import PROOFS
 from callboard.battery.show import fast_folder
 from callboard.core.facts import LeaseLost
-from callboard.engine import batch, owner, recovery
+from callboard.engine import batch, recovery
 from callboard.store.sql import database
 
 if TYPE_CHECKING:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 from battery_harm import __file__ as HARM
 from click.testing import CliRunner
 
+from callboard import battery
 from callboard.battery import running
 from callboard.battery.proof import Proof
 from callboard.battery.proofs import PROOFS
@@ -18,8 +20,9 @@ from callboard.cli.main import cli
 from callboard.errors import NotFound
 
 
-def _proof(name: str) -> Proof:
-    return Proof(name.upper(), f"one that {name}", f"tests.battery.battery_harm:{name}", "trials", 3, 5)
+def _proof(name: str, no_history: str = "it has no runs") -> Proof:
+    where = f"tests.battery.battery_harm:{name}"
+    return Proof(name.upper(), f"one that {name}", where, "trials", 3, 5, no_history=no_history)
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +53,27 @@ def test_what_fails_keeps_its_evidence(tmp_path: Path) -> None:
 def test_a_proof_that_breaks_or_dies_has_failed(name: str, said: str, tmp_path: Path) -> None:
     proven = _proven(name, tmp_path)
     assert proven.word == "failed" and said in proven.found.failures[0]
+
+
+def test_a_proof_that_has_forgotten_the_history_checker_has_failed(tmp_path: Path) -> None:
+    forgot = running.prove(_proof("holds", ""), tmp_path, size=3, seed=7, say=lambda text: None)
+    assert forgot.word == "failed" and "the history checker has read nothing" in forgot.found.failures[0]
+    looked = running.prove(_proof("looks", ""), tmp_path, size=3, seed=7, say=lambda text: None)
+    assert looked.word == "held" and looked.found.figures == {"histories": 1.0}
+
+
+@pytest.mark.parametrize("proof", [proof for proof in PROOFS if not proof.no_history], ids=lambda proof: proof.name)
+def test_each_proof_has_the_history_checker_at_hand(proof: Proof) -> None:
+    """Only a run of it shows that it is asked; this much can be seen beforehand, on every change."""
+    todo, seen = [proof.where.partition(":")[0]], {"proof"}
+    while todo:
+        name = todo.pop()
+        seen.add(name)
+        text = Path(battery.__path__[0], f"{name}.py").read_text("utf-8")
+        if re.search(r"\bhistory\.check|battery\.history import .*\bcheck\b", text):
+            return
+        todo += {one for one in re.findall(r"callboard\.battery\.(\w+)", text) if one not in seen}
+    pytest.fail(f"{proof.name} never asks the history checker, and does not say why")
 
 
 def test_a_name_that_is_no_proof_is_refused() -> None:

@@ -16,6 +16,7 @@ whose replay does not agree is not called broken: it cannot be told.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from callboard.ports import RunRows, Store
+
+#: Runs whose past was looked at in this process: whoever runs a proof wants to know that it has not forgotten to.
+looked: Counter[str] = Counter()
 
 Begun = tuple[int, int, int, int]  # run, node, number, attempt
 Outcomes = dict[tuple[int, int], str]  # (execution id, revision) → text, or a mark of its content
@@ -172,6 +176,7 @@ def check_run(
     content: bool = True,
 ) -> list[str]:
     """What is wrong with the past of one run. A store that cannot list its outcomes is asked for those it must have."""
+    looked["runs"] += 1
     name = f"run {number}"
     try:
         found = store.load(number)
