@@ -254,6 +254,27 @@ async def test_a_full_disk_pauses_the_engine_and_space_lets_it_go_on(stage: Stag
     assert len(stage.backend.begun) == 2 and stage.said[-1] == ("running", "")
 
 
+class _Blind(Faulty):
+    """After its second commit, which fails, it cannot be read three times."""
+
+    left = 3
+
+    def load(self, run: int) -> RunRows:
+        if self.commits == 2 and self.left:
+            self.left -= 1
+            raise StoreError("the disk cannot be read")
+        return self.inner.load(run)
+
+
+async def test_a_run_that_cannot_be_loaded_again_is_tried_until_it_can(stage: Stage) -> None:
+    store = _Blind(stage.store, fails=full(2))
+    run = stage.run("a", Task("b", needs=("a",)))
+    engine = await stage.engine(store)
+    await engine.submit(run)
+    await passing(stage.clock, lambda: stage.status(run) is SUCCESS)
+    assert store.left == 0
+
+
 async def test_a_run_that_cannot_be_stepped_is_set_aside_and_the_others_go_on(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
