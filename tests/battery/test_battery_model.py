@@ -31,7 +31,7 @@ def test_whatever_is_done_to_it_it_does_what_was_promised(part: int, tmp_path: P
     found = prove_model(Proving(tmp_path, GATE // PARTS, seed=part + 1))
     print(dict(found.figures))
     assert found.failures == []
-    assert min(found.figures[name] for name in ("deaths of one", "deaths of all", "power cuts", "letters")) > 0
+    assert all(found.figures.get(name) for name in ("deaths of all", "power cuts", "letters", "attempts"))
 
 
 def test_the_model_knows_nothing_of_what_it_is_held_against() -> None:

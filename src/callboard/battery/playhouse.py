@@ -46,6 +46,8 @@ LEASE = 3.0
 MOST_RUNS, MOST_PLAYERS = 4, 3
 #: Seconds that what a rule has done is given to become visible, and rounds in which everything comes to its end.
 MOMENT, ROUNDS = 0.06, 150
+#: Looks at a project in which nobody plays.
+PATIENCE = 2
 
 
 class Lost(Exception):
@@ -74,7 +76,7 @@ class Playhouse:
         self.boards = Perishable(folder, template, self.host)
         self.audience = Audience(self.boards, self.say)
         self._desk: SQLiteStore | None = None
-        self._count = 0
+        self._count = self._alone = 0
 
     def say(self, text: str) -> None:
         if len(self.said) < 20:
@@ -85,7 +87,13 @@ class Playhouse:
         self.boards.close()
 
     def observe(self) -> None:
-        """What has become of it a moment later, as a user sees it. Raises Wrong."""
+        """What has become of it a moment later, as a user sees it. Raises Wrong.
+
+        When nobody has played for a while, somebody begins: what can happen to a project that lies there is soon told.
+        """
+        self._alone = 0 if any(player.plays for player in self.players) else self._alone + 1
+        if self._alone > PATIENCE:
+            self.play()
         self._run(MOMENT)
         self.audience.observe(self.host.now().elapsed)
         for fault in (*self.world.faults, *self.said):
