@@ -43,6 +43,11 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(tmp_path: Path, seed: i
     assert found.failures == []
 
 
+def test_a_few_images_tell_much_already(tmp_path: Path) -> None:
+    """What is grossly wrong need not wait for a thousand of them."""
+    assert prove_power(Proving(tmp_path, 60)).failures == []
+
+
 @pytest.mark.parametrize("part", [0, 1])
 def test_what_a_killed_process_left_is_durable_before_it_is_shown(folder: Path, part: int) -> None:
     """At every place where a file gets a name."""

@@ -276,6 +276,21 @@ async def test_without_a_bell_letters_are_found_by_looking(stage: Stage) -> None
     assert await engine.ended(run) is STOPPED
 
 
+async def test_one_letter_alone_is_found(stage: Stage) -> None:
+    stage.backend.script["a"] = HANG
+    run = stage.run("a")
+    engine = await stage.engine()
+    await engine.submit(run)
+    await until(lambda: stage.backend.begun)
+    stage.letter(run, Paused())
+    for _ in range(8):  # two seconds
+        await turn()
+        engine.look()
+        stage.clock.advance(0.25)
+    await turn()
+    assert reload(stage.store, run).holds == {"paused"}
+
+
 async def test_a_letter_that_is_no_fact_stops_nothing(stage: Stage) -> None:
     run = stage.run("a")
     stage.store.append(run, [("x", '["NoSuchFact"]'), ("y", "not json"), ("z", "{}")], 1.0)
