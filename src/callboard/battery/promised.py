@@ -189,7 +189,8 @@ class Promise:
             self.pending[path] = hash
 
     def _failed(self, node: int, number: int, attempt: int, kind: str, *more: Any) -> None:
-        life = self._answer(node, number, attempt, "Failed", kind)
+        said = () if kind == "unknown" else ("Failed", kind)  # an interrupted effect has an end that nobody knows
+        life = self._answer(node, number, attempt, *said)
         life.losses = 0
         if life.status == STOPPING:
             return self._end(life, STOPPED)
@@ -480,7 +481,7 @@ class Promise:
 
     def _may(self, life: Life, at: Seen) -> bool:
         """Where the model does not say exactly: it may have begun again because its needs were met."""
-        again = at.number == life.number + 1 and at.attempt == 0 and at.status in (QUEUED, STOPPED)
+        again = at.number > life.number and at.attempt == 0 and at.status in (QUEUED, STOPPED)
         return again and (life.status in ENDED or life.status == INIT)
 
 
