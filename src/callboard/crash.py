@@ -50,6 +50,18 @@ POINTS = {
     "backup.copied": "the copy is whole, under a temporary name",
     "backup.rename": "it is synced and will get its name",
     "backup.renamed": "it has its name, not yet durable",
+    # a repair
+    "repair.gather": "what was found on damaged pages will be put aside",
+    "repair.build": "a part of the database that is made anew will be written",
+    "repair.built": "it is whole, synced and closed",
+    "repair.clear": "what a repair has made for itself will be removed",
+    "repair.keep": "a damaged file will get a second name among the evidence",
+    "repair.report": "what was found will be written beside the evidence",
+    "repair.begin": "the note will be made that the databases change places",
+    "repair.aside": "the log of the damaged database will lose its first name",
+    "repair.swap": "the mended database will get the name",
+    "repair.swapped": "it has it, not yet durable",
+    "repair.end": "the note will be taken away",
     # transactions
     "transaction.begin": "a transaction will begin",
     "transaction.commit": "all of it is written, and will be committed",

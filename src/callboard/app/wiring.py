@@ -288,6 +288,11 @@ def _made(settings: Settings, here: Path) -> Project:
     return project
 
 
+def visit(settings: Settings, project: Project) -> House:
+    """A house in which everything stays as it is, to look around in. Raises StoreRefused, StoreDamaged."""
+    return House(settings, project, load("store.sql.sqlite", "SQLiteStore")(project.database, readonly=True))
+
+
 def _store(project: Project, readonly: bool, settings: Settings) -> Any:
     """The project's store. One that an older version has left is brought up to date first, whoever comes to look."""
     made = load("store.sql.sqlite", "SQLiteStore")

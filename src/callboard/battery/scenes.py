@@ -10,16 +10,20 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from contextlib import AbstractContextManager, chdir, contextmanager, nullcontext
+from contextlib import AbstractContextManager, chdir, closing, contextmanager, nullcontext
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from callboard.app import project as projects
 from callboard.app.commands.adopt import adopt
 from callboard.app.commands.carry import carry_out
+from callboard.app.commands.repair import repair
 from callboard.app.commands.submit import submit_pipeline
+from callboard.app.settings import Settings
 from callboard.app.views import run as views
+from callboard.app.views.doctor import doctor
 from callboard.battery.show import sure
 from callboard.battery.workloads import FILE, ID, LEDGER, LETTER, WORKLOADS, Ending, Workload, documents
 from callboard.core.deadline import Now, after
@@ -243,6 +247,40 @@ def _migrations(*more: str) -> Iterator[None]:
 _RELEASED = schema.MIGRATIONS
 
 
+# ── a damaged project ───────────────────────────────────────────────────────────────────────────────────────
+
+_DAMAGES = "DELETE FROM execution; UPDATE outcome SET text = '{}'; UPDATE standing SET status = 7"
+
+
+def _lay_out_damaged(folder: Path) -> None:
+    """A project that has ended, what its tables say of it changed, a content and a copy of it no longer whole."""
+    _CHAIN.drive(_CHAIN.lay_out(folder))
+    home = folder / ".callboard"
+    with closing(SQLiteStore(home / "callboard.db")) as store:
+        damaged_copy = store.backup(home / "backups" / "callboard-20260101T000000Z.db")
+        with store.transaction() as writer:
+            writer.execute(_DAMAGES)
+    damaged_copy.write_bytes(b"no database")
+    next(home.glob("content/??/*")).write_bytes(b"damaged")
+    for index in home.glob("*-shm"):
+        index.unlink()
+
+
+def _repair(folder: Path, vfs: str | None) -> Any:
+    """Mend until there is nothing left to be mended; what the project holds then."""
+    with chdir(folder):
+        project = projects.need(None, folder)
+        for wall in (1.8e9, 1.9e9):
+            repair(project, Settings(), wall, lambda text: None, vfs=vfs)
+        found = list(doctor(project, Settings(), 1.9e9, lambda text: None))
+        sure(not [one for one in found if one.how_bad == "damaged"], f"damaged still: {found}")
+        with closing(SQLiteStore(project.database, readonly=True)) as store:
+            kept = {file.name for file in project.home.glob("damaged/*/*")}
+            sure({"callboard.db", "callboard-20260101T000000Z.db"} <= kept, f"evidence is gone: {kept}")
+            row = store.find_run(ID)
+            return [row.status, store.executions(row.number), store.documents(row.number), len(store.calls(row.number))]
+
+
 # ── a production on its own ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -333,6 +371,7 @@ SCENES: tuple[Scene, ...] = (
     of(_CARDS, "old files")._replace(world=_old_files),
     Scene("adopting", _BEFORE.lay_out, _adopt),
     Scene("house", _lay_out_store, _keep_house, _newer),
+    Scene("repair", _lay_out_damaged, _repair),
     Scene("shelf", _lay_out_nothing, _produce),
     Scene("old shelf", _lay_out_nothing, _produce, _old_files),
 )

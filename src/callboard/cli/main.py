@@ -30,6 +30,8 @@ VERBS = {
     "approve": "approve the draft a run waits with, or decide about an effect",
     "reject": "reject the draft a run waits with",
     "production": "set up productions, list their instances, update their index",
+    "doctor": "check every record, content and copy of the project; nothing is changed",
+    "repair": "mend a damaged project, and keep what was damaged",
     "prove": "try to break Callboard on this disk: kills, power cuts, damage",
     "version": "show the version",
 }

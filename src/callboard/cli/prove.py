@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 import threading
 import time
@@ -15,7 +14,8 @@ import click
 from callboard.battery.proofs import PROOFS
 from callboard.battery.running import Proven, chosen, prove_all
 from callboard.cli.context import Told
-from callboard.cli.table import columns, cut, span, symbols, table
+from callboard.cli.line import Line
+from callboard.cli.table import span, symbols, table
 from callboard.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ def command(
     folder: Path | None,
     listing: bool,
     as_json: bool,
-) -> None:
+) -> int:
     told = Told(obj, as_json)
     proofs = chosen(names, tier)
     if listing:
         told.out([_row(proof) for proof in PROOFS], _listed)
-        return
+        return 0
     place = _place(folder)
     told.note(f"proving in {place} ({_free(place)} free), {tier} tier, seed {seed}")
     began, counted = time.monotonic(), {"held": 0, "failed": 0, "skipped": 0}
@@ -67,14 +67,15 @@ def command(
     )
     if counted["failed"]:
         told.note(f"what is left of those that failed lies in {place}")
-        raise SystemExit(1)
+        return 1
     shutil.rmtree(place, ignore_errors=True)
+    return 0
 
 
 def _carried_out(
     proofs: list[Proof], place: Path, tier: str, size: int | None, seed: int, jobs: int
 ) -> Iterator[Proven]:
-    line = _Line()
+    line = _Lines()
     sized = lambda proof: size or proof.size(tier) or 1  # noqa: E731
     try:
         for proven in prove_all(proofs, place, size=sized, seed=seed, jobs=jobs, say=line.say):
@@ -85,26 +86,22 @@ def _carried_out(
         raise
 
 
-class _Line:
-    """How far the proofs are, on a terminal: one line that is rewritten, at most ten times a second."""
+class _Lines:
+    """How far the proofs are that are under way, on one line."""
 
     def __init__(self) -> None:
         self._at: dict[str, str] = {}
-        self._drawn, self._terminal, self._lock = 0.0, sys.stderr.isatty(), threading.Lock()
+        self._line, self._lock = Line(), threading.Lock()
 
     def say(self, proof: Proof, text: str) -> None:
         with self._lock:
             self._at[proof.name] = f"{proof.name}  {text}"
-            if self._terminal and time.monotonic() - self._drawn >= 0.1:
-                self._drawn = time.monotonic()
-                shown = cut(symbols("  ·  ".join(self._at.values())), (columns(sys.stderr) or 80) - 1)
-                click.echo(f"\r\x1b[K{shown}", err=True, nl=False)
+            self._line.say("  ·  ".join(self._at.values()))
 
     def end(self, proof: Proof) -> None:
         with self._lock:
             self._at.pop(proof.name, None)
-            if self._terminal:
-                click.echo("\r\x1b[K", err=True, nl=False)
+            self._line.end()
 
 
 def _place(folder: Path | None) -> Path:

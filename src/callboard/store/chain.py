@@ -13,12 +13,12 @@ import json
 import zlib
 from hashlib import sha256
 from struct import pack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from callboard.errors import NotJson, StoreDamaged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 START = bytes(32)
 SMALL = 512  # bytes below which a blob is kept as it is
@@ -82,3 +82,37 @@ def verified(
             f"the journal of run {run} ends at batch {len(good)} of {batches}; its file is kept as it is"
         )
     return good
+
+
+def longest(
+    before: bytes, rows: Mapping[int, Sequence[tuple[float, bytes, bytes]]]
+) -> list[tuple[float, bytes, bytes]]:
+    """The longest sound chain behind the hash `before` that candidates (wall, blob, hash) by their batch can make.
+
+    Two rows of a batch may both be sound: one of a transaction that was rolled back, and the one that took its place.
+    What goes on furthest is what was recorded; where nothing does, the first candidate counts.
+    """
+    batch, ends = 0, [(before, _Link(None, None))]
+    while True:
+        batch += 1
+        longer = [
+            (row[2], _Link(row, link_before))
+            for hash, link_before in ends
+            for row in rows.get(batch, ())
+            if link(hash, batch, row[0], row[1]) == row[2]
+        ]
+        if not longer:
+            return ends[0][1].rows()
+        ends = longer
+
+
+class _Link(NamedTuple):
+    row: tuple[float, bytes, bytes] | None
+    before: _Link | None
+
+    def rows(self) -> list[tuple[float, bytes, bytes]]:
+        found, at = list[tuple[float, bytes, bytes]](), self
+        while at.row is not None and at.before is not None:
+            found.append(at.row)
+            at = at.before
+        return found[::-1]

@@ -78,6 +78,17 @@ class Content:
             raise StoreDamaged(f"content {hash} is damaged; its file is kept: {self.path(hash)}")
         return data
 
+    def has(self, hash: str) -> bool:
+        """Whether there is a file for this hash, whatever is in it."""
+        return self.path(hash).is_file()
+
+    def files(self) -> Iterator[Path]:
+        """Every file that is named by a hash."""
+        for shard in sorted(self.root.glob("??")):
+            for path in sorted(shard.iterdir()):
+                if _is_hash(shard.name + path.name) and path.is_file():
+                    yield path
+
     def path(self, hash: str) -> Path:
         """Where content lies. Raises InvalidName for what is no hash."""
         return self.root / checked(hash)[:2] / hash[2:]
@@ -119,9 +130,13 @@ class MemoryContent:
 
 def checked(hash: str) -> str:
     """Raises InvalidName unless `hash` is a SHA-256 in hex."""
-    if len(hash) != 64 or not _HEX.issuperset(hash):
+    if not _is_hash(hash):
         raise InvalidName(f"not a SHA-256 in hex: {hash!r}")
     return hash
+
+
+def _is_hash(text: str) -> bool:
+    return len(text) == 64 and _HEX.issuperset(text)
 
 
 def sync(directory: Path) -> None:

@@ -267,7 +267,7 @@ class Database:
         reader = self._reader()
         self._idle.append(reader)
         have, known = schema.version(reader), len(schema.MIGRATIONS)
-        schema.check(have, known, str(self.path))
+        schema.check(reader, known)
         if have < known:
             raise StoreRefused(f"{self.path} has an older schema ({have} of {known}); open it for writing once")
         try:

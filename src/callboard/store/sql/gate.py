@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import apsw
+
 from callboard.errors import StoreRefused
 
 _NETWORK = frozenset(
@@ -68,3 +70,8 @@ def _plain(text: str) -> str:
     for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         text = text.replace(code, char)
     return text
+
+
+def sqlite_version() -> str:
+    """The SQLite that the driver brings."""
+    return str(apsw.sqlite_lib_version())

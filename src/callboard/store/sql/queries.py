@@ -264,7 +264,28 @@ COUNT_SUCCESSES = "SELECT count(*) FROM execution WHERE id >= ? AND id < ? AND s
 COUNT_OUTCOMES = "SELECT count(*) FROM outcome WHERE id >= ? AND id < ?"
 OUTCOMES_PAGE = """SELECT id, revision, text FROM outcome WHERE id >= ?1 AND id < ?2 AND (id, revision) > (?3, ?4)
     ORDER BY id, revision LIMIT ?5"""
+IN_HISTORY = "SELECT 1 FROM document_history WHERE hash = ? AND run = ? AND path = ? LIMIT 1"
+RUN_NUMBERS = """SELECT number FROM run UNION SELECT number FROM standing
+    UNION SELECT id >> 32 FROM journal WHERE id & 4294967295 = 0 ORDER BY 1"""
+CONTENT_MARKS = """SELECT text FROM outcome WHERE id >= ? AND id < ? AND substr(text, 1, 1) = '['"""
 LOGS_OF = """SELECT node, execution, at, level, text FROM log WHERE run = ?1 AND (?2 IS NULL OR node = ?2)
     ORDER BY number DESC LIMIT ?3"""
 RECORD = "SELECT kind, id, revision, value FROM record WHERE kind = ? AND id = ? AND value IS NOT NULL"
 RECORDS = "SELECT kind, id, revision, value FROM record WHERE kind = ? AND value IS NOT NULL ORDER BY id"
+
+# ── a database made anew ────────────────────────────────────────────────────────────────────────────────
+
+RESTORE_RUN = """INSERT INTO run (number, id, name, plan, params, face, created, parent)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+RESTORE_STANDING = (
+    """INSERT INTO standing (number, updated, seal, echo, owner, fence) VALUES (?, ?, ?, 0, 'mended', ?)"""
+)
+RESTORE_JOURNAL = "INSERT INTO journal (id, at, facts, hash) VALUES (? << 32 | ?, ?, ?, ?)"
+RESTORE_LETTER = """INSERT INTO inbox ("offset", run, id, fact, at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"""
+RESTORE_PLACE = """UPDATE standing SET posted = max(?2, (SELECT coalesce(max("offset"), 0) FROM inbox WHERE run = ?1)),
+    consumed = ?2, echo = ?2, owner = NULL WHERE number = ?1"""
+RESTORE_RECORD = "INSERT INTO record (kind, id, revision, value) VALUES (?, ?, ?, ?)"
+RESTORE_EVENT = (
+    """INSERT INTO event ("offset", key, namespace, value, sender, context, at) VALUES (?, ?, ?, ?, ?, ?, ?)"""
+)
+RESTORE_LOG = "INSERT INTO log (number, run, node, execution, at, level, text) VALUES (?, ?, ?, ?, ?, ?, ?)"

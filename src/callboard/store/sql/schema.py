@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import apsw
 
 from callboard.crash import point
-from callboard.errors import StoreRefused
+from callboard.errors import StoreDamaged, StoreRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -263,18 +263,33 @@ def version(connection: apsw.Connection) -> int:
     if not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone():
         return 0
     if connection.execute("PRAGMA application_id").fetchone() != (APPLICATION,):
+        if is_ours(connection):
+            raise _damaged(connection.filename, "it has our tables, and the mark of another program")
         raise StoreRefused(f"{connection.filename} is a database, but not one of Callboard")
     number: int = connection.execute("SELECT max(number) FROM schema_version").get
     return number
 
 
-def check(have: int, known: int, path: str) -> None:
-    """Raises StoreRefused for a schema that is newer than this release knows."""
+def is_ours(connection: apsw.Connection) -> bool:
+    """Whether the tables are those of this release, no more and no less."""
+    return {row[:2]: row[2] for row in connection.execute(_OBJECTS)} == _made(MIGRATIONS)
+
+
+def check(connection: apsw.Connection, known: int) -> None:
+    """Raises StoreRefused for a schema that is newer than this release knows, StoreDamaged where one only says so."""
+    have, path = version(connection), connection.filename
     if have > known:
+        numbers = [row[0] for row in connection.execute("SELECT number FROM schema_version ORDER BY number")]
+        if numbers != list(range(1, have + 1)) and is_ours(connection):
+            raise _damaged(path, f"it says that it has schema {have}, and its tables are those of {known}")
         raise StoreRefused(
             f"{path} was written by a newer Callboard (schema {have}, this one knows {known}). "
             "Upgrade: pip install --upgrade callboard"
         )
+
+
+def _damaged(path: str, what: str) -> StoreDamaged:
+    return StoreDamaged(f"{path} is damaged: {what}. It is kept as it is; mend it with: callboard repair")
 
 
 def upgrade(connection: apsw.Connection, migrations: Sequence[str], at: float, backup: Callable[[int], None]) -> None:
@@ -283,7 +298,7 @@ def upgrade(connection: apsw.Connection, migrations: Sequence[str], at: float, b
     The caller holds the writers' lock. Raises StoreRefused.
     """
     have = version(connection)
-    check(have, len(migrations), connection.filename)
+    check(connection, len(migrations))
     if have == len(migrations):
         return
     if have:

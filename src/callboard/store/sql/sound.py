@@ -70,6 +70,11 @@ class Sound(Reading):
             raise _damaged(run, "; ".join(found[:3]))
         self.known_sound.add(run)
 
+    def verify_all(self, run: int) -> list[str]:
+        """All of a run, however large, against its journal: what is wrong. Raises StoreDamaged."""
+        with self.snapshot():
+            return self.against_journal(run)
+
     def against_journal(self, run: int, *, most: int | None = None) -> list[str]:
         """What of a run's rows is not as its journal has it. Raises StoreDamaged where the chain itself is broken."""
         text = self.plan_of(run)
@@ -115,10 +120,29 @@ class Sound(Reading):
         wrong += _unlike("items", items, told.items, lambda one, other: one == tuple(other))
         branches = {row[0]: row[1] for row in self.rows(q.BRANCHES_OF, (run,))}
         wrong += _unlike("rules", branches, told.branches, rebuilt.same_branch)
-        for path, hash, _ in self.rows(q.PATHS_OF, (run,)):
-            if path in told.documents and hash not in {version.hash for version in told.documents[path]}:
+        return [*wrong, *self._documents_unlike(run, told), *self._letters_unlike(run, standing)]
+
+    def _documents_unlike(self, run: int, told: Rebuilt) -> list[str]:
+        wrong, have = [], {path: hash for path, hash, status in self.rows(q.PATHS_OF, (run,)) if status != "source"}
+        for path in sorted(have.keys() | told.documents.keys()):
+            hashes = {version.hash for version in told.documents.get(path, ())}
+            if path not in have or path not in told.documents:
+                wrong.append(f"the record of {path} is {'not in its journal' if path in have else 'gone'}")
+            elif have[path] not in hashes:
                 wrong.append(f"the hash of {path} was never recorded")
+            wrong += [
+                f"a version of {path} is gone from its history"
+                for hash in hashes
+                if not self.rows(q.IN_HISTORY, (hash, run, path))
+            ]
         return wrong
+
+    def _letters_unlike(self, run: int, standing: tuple[Any, ...]) -> list[str]:
+        """Letters nobody would read, because the place in the inbox says that there are no more."""
+        last, consumed, posted = self.rows(q.LAST_LETTER, (run,))[0][0], standing[4], standing[6]
+        if posted == max(last, consumed):
+            return []
+        return [f"its letters go to {last}, and its row says {posted}"]
 
     def _outcomes_unlike(self, run: int, told: Rebuilt) -> list[str]:
         first, end = ids_of(run)

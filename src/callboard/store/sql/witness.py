@@ -38,6 +38,8 @@ _WORDS = Struct("=10I")
 _BACKFILL = Struct("=I")
 _BACKFILL_AT = 2 * _HEADER.size
 _SALT = slice(16, 24)  # in the log's header
+_LOG_HEADER = 32
+_ANOTHERS = "is not the one that belongs to"
 _NONE = bytes(8)  # the mark of a log in which nothing was found
 _TRIES = 5  # readings of an index that a living process may be changing
 
@@ -55,13 +57,24 @@ class Index(NamedTuple):
     salt: bytes
 
 
+def unfinished(database: Path) -> Path:
+    """The note of a repair that was begun: as long as it is there, what lies here is neither the one nor the other."""
+    return database.parent / "run" / f"{database.name}.mending"
+
+
+def known_identity(database: Path) -> int | None:
+    """The number of the database that was here last, where that is noted."""
+    number = _told(_note(database)).get("database")
+    return number if type(number) is int else None
+
+
 class Witness:
     """Of one database file. `before` it is opened, `after` it was read for the first time."""
 
     def __init__(self, database: Path) -> None:
         self._database = database
         self._log, self._index = Path(f"{database}-wal"), Path(f"{database}-shm")
-        self._note = database.parent / "run" / f"{database.name}.known"
+        self._note = _note(database)
         self.mark = database.parent / "run" / f"{database.name}.damaged"
         self._seen: Index | None = None
         self._key: str | None = os.path.realpath(database)
@@ -81,7 +94,12 @@ class Witness:
                     os.close(descriptor)
 
     def before(self) -> str:
-        """What is wrong already: "" or the words of the mark. Raises StoreDamaged for another database's log."""
+        """What is wrong already: "" or the words of the mark. Raises StoreDamaged for another database's log, and
+        while a repair is under way."""
+        if unfinished(self._database).exists():
+            raise StoreDamaged(
+                f"a repair of {self._database} was begun and is not finished; go on with it: callboard repair"
+            )
         with suppress(OSError):
             return self.mark.read_text("utf-8")
         if self._known().get("boot") == _boot():
@@ -91,10 +109,21 @@ class Witness:
                 if index is None or not index.frames or not salt or salt == index.salt:
                     break
                 if self._read_index() == index:
-                    raise self._damaged(
-                        f"the log {self._log.name} is not the one that belongs to {self._database.name}"
-                    )
+                    raise self._damaged(f"the log {self._log.name} {_ANOTHERS} {self._database.name}")
         return ""
+
+    def log_is_anothers(self) -> bool:
+        """Whether not one part of the log is of the generation that the index tells of, or told of when the mark was
+        made. (A log whose header alone was changed is not another's.)"""
+        index = self._read_index() if self._known().get("boot") == _boot() else None
+        try:
+            log = self._log.read_bytes()
+        except OSError:
+            return False
+        with suppress(OSError):
+            if _ANOTHERS in self.mark.read_text("utf-8"):
+                return log[_SALT] in log[_LOG_HEADER:]
+        return index is not None and index.frames > 0 and len(log) > _LOG_HEADER and index.salt not in log
 
     def after(self, connection: apsw.Connection) -> None:
         """Raises StoreDamaged when commits are missing, or when this is not the database that was here."""
@@ -126,11 +155,7 @@ class Witness:
         return StoreDamaged(f"{self._database} is damaged: {what}. It is kept as it is; mend it with: callboard repair")
 
     def _known(self) -> dict[str, object]:
-        try:
-            told = json.loads(self._note.read_text("utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return told if isinstance(told, dict) else {}
+        return _told(self._note)
 
     def _salt(self) -> bytes:
         try:
@@ -172,6 +197,18 @@ def _checksum(words: tuple[int, ...]) -> tuple[int, int]:
         one = (one + words[place] + other) & 0xFFFFFFFF
         other = (other + words[place + 1] + one) & 0xFFFFFFFF
     return one, other
+
+
+def _note(database: Path) -> Path:
+    return database.parent / "run" / f"{database.name}.known"
+
+
+def _told(note: Path) -> dict[str, object]:
+    try:
+        told = json.loads(note.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def _boot() -> str:

@@ -169,6 +169,8 @@ class _Calls:
             self._real["link"](src, dst, **more)
             if place is not None:
                 file = self._log.id_of(os.stat(dst, dir_fd=more.get("dst_dir_fd")))
+                if file is None and str(src).endswith("-shm"):
+                    return  # SQLite's own, which is not noted
                 assert file is not None, f"{src} was linked to {dst} from outside"
                 self._log.note(Named(place, name, file))
 
