@@ -147,7 +147,6 @@ class Placed(NamedTuple):
     theirs: str = ""  # hash of the person's version, its bytes kept; empty for what is no file
 
 
-<<<<<<< HEAD
 class Reserve(Protocol):
     """Room on the disk that is kept for the moment when there is none. What is missing is told in words, or empty."""
 
@@ -162,7 +161,8 @@ class Reserve(Protocol):
     def lacking(self, size: int = ...) -> str:
         """What is missing to write so many bytes, or anything at all."""
         ...
-=======
+
+
 class Finding(NamedTuple):
     """Something that is not as it should be: what, where, how bad, what to do."""
 
@@ -171,7 +171,6 @@ class Finding(NamedTuple):
     where: str = ""
     fix: str = ""
     run: int | None = None
->>>>>>> 0730125 (doctor, repair: damaged projects are examined from end to end, and mended from every file that has a part of them)
 
 
 class Letter(NamedTuple):

@@ -274,6 +274,15 @@ def test_another_database_is_no_source(path: Path, tmp_path: Path) -> None:
     assert content(path) == before
 
 
+def test_a_number_that_was_changed_makes_no_other_database(path: Path) -> None:
+    SQLiteStore(path).close()  # who it is, is noted when it is opened
+    before = content(path)
+    edit(path, "PRAGMA user_version = 77")
+    done = mend(path)
+    assert not done.said and not done.lost
+    assert content(path) == before
+
+
 def test_a_database_that_is_gone_comes_back_from_its_copy(path: Path) -> None:
     before = content(path)
     with closing(SQLiteStore(path)) as store:
@@ -367,6 +376,22 @@ def test_wherever_it_is_killed_the_damaged_or_the_mended_project_is_there_and_ag
         assert any((folder / "callboard.db").exists() for folder in folders)
         assert not any((folder / "mended.db").exists() for folder in folders)
     assert {"repair.begin", "repair.aside", "repair.swap", "repair.swapped", "repair.end", "repair.keep"} <= set(killed)
+
+
+def test_while_the_databases_change_places_nobody_opens_either(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = content(path)
+    with pytest.raises(OSError, match="power"), listening(_power_cut):
+        mend(path)
+    for readonly in (False, True):
+        with pytest.raises(StoreDamaged, match="go on with it"):
+            SQLiteStore(path, readonly=readonly)
+    assert Repair(path, wall=1.9e9, say=lambda text: None).go_on() is not None
+    assert content(path) == before
+
+
+def _power_cut(name: str) -> None:
+    if name == "repair.swap":
+        raise OSError("power")
 
 
 def _state(path: Path) -> str:

@@ -89,7 +89,10 @@ def test_commits_that_are_missing_are_missed_and_it_stays_said(tmp_path: Path, h
     for _ in range(2):
         with pytest.raises(StoreDamaged, match="callboard repair"):
             SQLiteStore(path)
-    if harm is not _exchange:
+    if harm is _exchange_database:
+        with pytest.raises(StoreDamaged, match="another database"):
+            SQLiteStore(path, readonly=True)
+    elif harm is not _exchange:
         with closing(SQLiteStore(path, readonly=True)) as store:
             assert store.faults
 

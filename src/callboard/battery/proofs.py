@@ -88,6 +88,11 @@ PROOFS: tuple[Proof, ...] = (
         "adopt", "a definition is edited between a crash and what comes after it", "adopt:prove_adopt", "edits",
         gate=60, nightly=500, promise=(13,),
     ),
+    # T17
+    Proof(
+        "damage", "damaged files: found or harmless, and mended", "damage:prove_damage", "damages",
+        gate=200, nightly=5_000, promise=(14,),
+    ),
     # T18
     Proof(
         "edits", "a person edits, moves and deletes the documents of a run that goes on", "edits:prove_edits",

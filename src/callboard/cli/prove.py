@@ -49,12 +49,12 @@ def command(
     folder: Path | None,
     listing: bool,
     as_json: bool,
-) -> int:
+) -> None:
     told = Told(obj, as_json)
     proofs = chosen(names, tier)
     if listing:
         told.out([_row(proof) for proof in PROOFS], _listed)
-        return 0
+        return
     place = _place(folder)
     told.note(f"proving in {place} ({_free(place)} free), {tier} tier, seed {seed}")
     began, counted = time.monotonic(), {"held": 0, "failed": 0, "skipped": 0}
@@ -67,9 +67,8 @@ def command(
     )
     if counted["failed"]:
         told.note(f"what is left of those that failed lies in {place}")
-        return 1
+        click.get_current_context().exit(1)
     shutil.rmtree(place, ignore_errors=True)
-    return 0
 
 
 def _carried_out(

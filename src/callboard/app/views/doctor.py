@@ -36,7 +36,7 @@ def doctor(project: Project, settings: Settings, wall: float, say: Callable[[str
         yield from load("store.sql.examine", "examine")(project.database, say)
         yield from _documents(project, settings, say)
     else:
-        yield Finding("note", "no run was ever recorded here", str(project.database))
+        yield _without_database(project)
     yield from load("store.sql.examine", "copies")(project.database, wall, say)
     yield from _leftovers(project)
 
@@ -90,6 +90,13 @@ def _leftovers(project: Project) -> Iterator[Finding]:
             yield Finding("note", "left by a writer that was killed; the next one of that name clears it", str(path))
 
 
+def _without_database(project: Project) -> Finding:
+    if any(project.home.glob("backups/*.db")) or any(project.home.glob(f"{project.database.name}-*")):
+        said = "the database is gone; what its copies and its log hold can be brought back"
+        return Finding("damaged", said, str(project.database), "callboard repair")
+    return Finding("note", "no run was ever recorded here", str(project.database))
+
+
 # ── documents ───────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -110,7 +117,7 @@ def _documents(project: Project, settings: Settings, say: Callable[[str], None])
                     full = os.path.normpath(os.path.join(folder, path))
                     ours.setdefault(full, set()).add(hash)
                     wanted.append((row, path, full, hash, status))
-        except (CallboardError, ValueError):
+        except (CallboardError, ValueError, TypeError):
             return
         say("documents")
         yield from _in_place(house, wanted, ours)

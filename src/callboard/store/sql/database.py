@@ -268,6 +268,8 @@ class Database:
         self._idle.append(reader)
         have, known = schema.version(reader), len(schema.MIGRATIONS)
         schema.check(reader, known)
+        if self._witness.is_another(reader):
+            raise damaged(self.path, "this is another database than the one that was here before")
         if have < known:
             raise StoreRefused(f"{self.path} has an older schema ({have} of {known}); open it for writing once")
         try:

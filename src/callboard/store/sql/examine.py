@@ -18,7 +18,7 @@ import apsw
 from callboard.errors import CallboardError, NotFound, StoreDamaged, StoreRefused
 from callboard.ports import Finding
 from callboard.store.content import Content, digest
-from callboard.store.packing import ids_of
+from callboard.store.packing import MOST_RUNS, ids_of
 from callboard.store.sql import backups, schema
 from callboard.store.sql import queries as q
 from callboard.store.sql.sqlite import SQLiteStore
@@ -62,6 +62,9 @@ def _database(database: Path, say: Callable[[str], None]) -> Iterator[Finding]:
 
 def _runs(store: SQLiteStore, say: Callable[[str], None]) -> Iterator[Finding]:
     numbers = [number for (number,) in store.rows(q.RUN_NUMBERS)]
+    if impossible := [number for number in numbers if not 0 < number <= MOST_RUNS]:
+        yield Finding("damaged", f"runs that cannot be: {impossible[:3]}", str(store.path), _REPAIR)
+    numbers = [number for number in numbers if number not in impossible]
     for place, number in enumerate(numbers, 1):
         say(f"run {number} ({place:,} of {len(numbers):,})")
         for fault in _faults(store, number):

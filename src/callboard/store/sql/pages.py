@@ -12,7 +12,7 @@ The layout is SQLite's file format 4, with texts in UTF-8 and `WITHOUT ROWID` ta
 from __future__ import annotations
 
 from mmap import mmap
-from struct import Struct
+from struct import Struct, unpack_from
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -81,18 +81,20 @@ class Pages:
             yield from self.rows(image, {})
 
     def rows_of_log(self) -> Iterator[Row]:
-        """What overflows a page is looked for in the latest image before it, and then in the file."""
-        latest = dict[int, bytes]()
+        """Each once, although a log has many images of a page that differ in one. What overflows a page is looked for
+        in the latest images, and then in the file."""
+        latest = {image.number: image.data for image in self.of_log()}
+        seen = set[bytes]()
         for image in self.of_log():
-            latest[image.number] = image.data
-        for image in self.of_log():
-            yield from self.rows(image, latest)
+            yield from self.rows(image, latest, seen)
 
     def broken(self) -> list[str]:
         """Tables of whose tree a page is no page, so that rows of them may be gone without a trace."""
         latest = {image.number: image.data for image in self.of_log()}
         roots = dict[str, int]()
         for image in (*self.of_file(), *self.of_log()):
+            if b"CREATE TABLE" not in image.data:
+                continue
             for row in self.rows(image, latest):
                 if len(row.values) == 5 and row.values[0] == "table" and type(row.values[3]) is int:
                     roots[str(row.values[1])] = row.values[3]
@@ -114,8 +116,9 @@ class Pages:
         last = _LONG.unpack_from(data, start + 8)[0]
         return len(below) == count and all(self._is_tree(one, latest, seen) for one in (*below, last))
 
-    def rows(self, image: Image, others: Mapping[int, bytes]) -> Iterator[Row]:
-        """The rows on one page; `others` are images that count more than the file's."""
+    def rows(self, image: Image, others: Mapping[int, bytes], seen: set[bytes] | None = None) -> Iterator[Row]:
+        """The rows on one page; `others` are images that count more than the file's. Cells that were `seen` are left
+        out, those that overflow the page never."""
         data = image.data
         start = 100 if image.number == 1 and data[:16] == MAGIC else 0
         if len(data) < start + 8 or data[start] not in _HEADERS:
@@ -124,7 +127,7 @@ class Pages:
         first = start + _HEADERS[kind]
         for at in self._pointers(data, start, first):
             try:
-                row = self._row(data, at, kind, others)
+                row = self._row(data, at, kind, others, seen)
             except (IndexError, ValueError):  # what is no cell
                 continue
             if row is not None:
@@ -133,15 +136,12 @@ class Pages:
     def _pointers(self, data: bytes, start: int, first: int) -> Iterator[int]:
         """Where cells begin. A number of cells that is too small is not believed: what is behind may be one, too."""
         count, content = _SHORT.unpack_from(data, start + 3)[0], _SHORT.unpack_from(data, start + 5)[0]
-        end = max(first + 2 * count, content)
-        seen = set[int]()
-        for place in range(first, min(end, len(data) - 1), 2):
-            at = _SHORT.unpack_from(data, place)[0]
-            if first <= at < self.size and at not in seen:
-                seen.add(at)
-                yield at
+        places = (min(max(first + 2 * count, content), len(data)) - first) // 2
+        found = unpack_from(f">{places}H", data, first)
+        return iter(dict.fromkeys(at for at in found if first <= at < self.size))
 
-    def _row(self, data: bytes, at: int, kind: int, others: Mapping[int, bytes]) -> Row | None:
+    def _row(self, data: bytes, at: int, kind: int, others: Mapping[int, bytes], seen: set[bytes] | None) -> Row | None:
+        begin = at
         if kind == _INDEX_INNER:
             at += 4
         length, at = varint(data, at)
@@ -150,6 +150,11 @@ class Pages:
             rowid, at = varint(data, at)
         if not 2 <= length < _LONGEST:
             return None
+        if seen is not None and at + length <= len(data):
+            cell = data[begin : at + length]
+            if cell in seen:
+                return None
+            seen.add(cell)
         payload = self._payload(data, at, length, kind, others)
         return None if payload is None else Row(rowid, _values(payload))
 

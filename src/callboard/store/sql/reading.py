@@ -149,6 +149,8 @@ class Reading(Database):
 
 def run_row(row: Row) -> RunRow:
     """A row of `queries.RUN` as a value. Raises StoreDamaged."""
+    if not (type(row[4]) is int and all(isinstance(row[at], str) for at in (1, 2, 3, 5, 6, 7))):
+        raise StoreDamaged(f"the row of run {row[0]} cannot be read; its file is kept as it is")
     try:
         owner = None if row[9] is None else Owner(*json.loads(row[9]))
     except (ValueError, TypeError) as error:

@@ -25,7 +25,7 @@ from callboard.store.sql import backups, mended, swap
 from callboard.store.sql.pages import Pages
 from callboard.store.sql.revived import Lost, Revived, revive
 from callboard.store.sql.salvage import Salvage
-from callboard.store.sql.witness import Witness, known_identity
+from callboard.store.sql.witness import Witness, known_birth, known_identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -168,7 +168,7 @@ def _gather(
     """Read the file, its log and the newest copy; the number of this database, if one is known."""
     identity = known_identity(database)
     with _mapped(database) as pages:
-        if _is_another(pages.identity, identity):
+        if _is_another(pages.identity, identity) and not _has_our_run(pages, database):
             said.append(f"{database.name} is another database than the one that was here, and no source")
         else:
             say(f"reading {database.name} ({pages.count} pages)")
@@ -222,6 +222,24 @@ def _copies(database: Path) -> list[Path]:
 def _is_another(number: int | None, known: int | None) -> bool:
     """Whether a number in a header is that of another database, and not ours with a flipped bit."""
     return number is not None and known is not None and (number ^ known).bit_count() > 1
+
+
+def _has_our_run(pages: Pages, database: Path) -> bool:
+    """Whether a run began as one that is known to be ours: then the number in the header was changed, nothing else."""
+    births = {known_birth(database)}
+    for copy in _copies(database)[:1]:
+        with _mapped(copy) as copied:
+            if not _is_another(copied.identity, known_identity(database)):
+                births |= set(_births(copied))
+    return any(birth in births for birth in _births(pages))
+
+
+def _births(pages: Pages) -> Iterator[str]:
+    for row in pages.rows_of_file():
+        if row.rowid is not None and row.rowid & 0xFFFFFFFF == 0 and len(row.values) == 4:
+            hash = row.values[3]
+            if isinstance(hash, bytes):
+                yield hash.hex()
 
 
 def _unread(salvage: Salvage, runs: set[int]) -> list[str]:

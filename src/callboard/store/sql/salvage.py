@@ -16,6 +16,7 @@ import json
 import re
 from struct import unpack
 from typing import TYPE_CHECKING, Any, NamedTuple
+from zlib import crc32
 
 import apsw
 
@@ -36,7 +37,7 @@ CREATE TABLE plan (hash TEXT PRIMARY KEY, text TEXT);
 CREATE TABLE run (number, id, name, plan, params, face, created, parent, rank, PRIMARY KEY (number, rank, id));
 CREATE TABLE standing (number, status, updated, batches, consumed, posted, fence, sealed, echoed, rank);
 CREATE INDEX standing_number ON standing (number);
-CREATE TABLE journal (run, batch, at, facts, hash, rank, PRIMARY KEY (run, batch, hash));
+CREATE TABLE journal (run, batch, at, facts, hash, rank, sum, PRIMARY KEY (run, batch, hash, sum));
 CREATE TABLE letter ("offset", run, id, fact, at, rank, PRIMARY KEY ("offset", run, id));
 CREATE TABLE document (run, path, hash, replaces, execution, status, note, rank);
 CREATE INDEX document_path ON document (run, path);
@@ -46,13 +47,13 @@ CREATE TABLE unread (key PRIMARY KEY, run);
 CREATE TABLE record (kind, id, revision, value, PRIMARY KEY (kind, id));
 CREATE TABLE event ("offset" PRIMARY KEY, key, namespace, value, sender, context, at);
 CREATE TABLE log (number, run, node, execution, at, level, text, PRIMARY KEY (number, run, at));
-CREATE TABLE loose (at, facts, hash PRIMARY KEY);
+CREATE TABLE loose (at, facts, hash, PRIMARY KEY (at, facts, hash));
 CREATE TABLE version (number PRIMARY KEY);
 """
 _PLAN = "INSERT INTO plan VALUES (?, ?) ON CONFLICT DO NOTHING"
 _RUN = "INSERT INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _STANDING = "INSERT INTO standing VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_JOURNAL = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_JOURNAL = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _LETTER = "INSERT INTO letter VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _DOCUMENT = "INSERT INTO document VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _LEDGER = f"""INSERT INTO ledger VALUES ({",".join("?" * 18)}) ON CONFLICT DO UPDATE SET attempt = excluded.attempt,
@@ -201,7 +202,7 @@ class Salvage:
     def _begin_otherwise(self, one: int, other: int) -> bool:
         """Whether two sources tell of another beginning of the same run."""
         query = """SELECT run FROM journal AS one JOIN journal AS other USING (run, batch)
-            WHERE batch = 0 AND one.rank = ? AND other.rank = ?"""
+            WHERE batch = 0 AND one.rank = ? AND other.rank = ? AND one.hash <> other.hash"""
         for (run,) in self.rows(query, (one, other)):
             ranks = {rank for *_, rank in self.births(run)}
             if {one, other} <= ranks:
@@ -241,7 +242,8 @@ def _journal(rowid: int, values: _Values, rank: int) -> _Bound:
     _, at, facts, hash = values
     run, batch = rowid >> 32, rowid & 0xFFFFFFFF
     if values[0] is None and _is_time(at) and _all(values[2:], bytes, bytes) and len(hash) == 32:
-        return (_JOURNAL, (run, batch, float(at), facts, hash, rank)) if 0 < run <= _MOST_RUNS else None
+        sum = crc32(facts, crc32(repr(float(at)).encode()))  # its hash may be whole, and the rest not
+        return (_JOURNAL, (run, batch, float(at), facts, hash, rank, sum)) if 0 < run <= _MOST_RUNS else None
     return None
 
 

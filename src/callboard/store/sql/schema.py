@@ -278,10 +278,13 @@ def is_ours(connection: apsw.Connection) -> bool:
 def check(connection: apsw.Connection, known: int) -> None:
     """Raises StoreRefused for a schema that is newer than this release knows, StoreDamaged where one only says so."""
     have, path = version(connection), connection.filename
+    if have in (0, known):
+        return
+    numbers = [row[0] for row in connection.execute("SELECT number FROM schema_version ORDER BY number")]
+    is_odd = numbers != list(range(1, have + 1)) or (have < known and _made(MIGRATIONS[:have]) != _made(MIGRATIONS))
+    if is_odd and is_ours(connection):
+        raise _damaged(path, f"it says that it has schema {have}, and its tables are those of {known}")
     if have > known:
-        numbers = [row[0] for row in connection.execute("SELECT number FROM schema_version ORDER BY number")]
-        if numbers != list(range(1, have + 1)) and is_ours(connection):
-            raise _damaged(path, f"it says that it has schema {have}, and its tables are those of {known}")
         raise StoreRefused(
             f"{path} was written by a newer Callboard (schema {have}, this one knows {known}). "
             "Upgrade: pip install --upgrade callboard"

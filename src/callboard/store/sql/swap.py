@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 MENDED, FOUND, REPORT = "mended.db", "found.db", "report.json"
 _DEAD_MAN = 128  # the byte of the index that every connection of SQLite holds a lock on
 _ENDS = ("", "-wal", "-shm")
+ASIDE = ("-wal", "-shm", "-journal")
 _COPY = (errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EMLINK)
 
 
@@ -156,7 +157,7 @@ def finish(database: Path) -> Path | None:
         return None
     mended = folder / MENDED
     if mended.exists():
-        for end in ("-wal", "-shm", "-journal"):
+        for end in ASIDE:
             point("repair.aside")
             Path(f"{database}{end}").unlink(missing_ok=True)
         sync(database.parent)

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from callboard.crash import point
 from callboard.errors import StoreDamaged
 from callboard.store import whole
+from callboard.store.sql import queries as q
 
 if TYPE_CHECKING:
     import apsw
@@ -66,6 +67,12 @@ def known_identity(database: Path) -> int | None:
     """The number of the database that was here last, where that is noted."""
     number = _told(_note(database)).get("database")
     return number if type(number) is int else None
+
+
+def known_birth(database: Path) -> str | None:
+    """The hash (hex) of what the first run of that database began with."""
+    hash = _told(_note(database)).get("birth")
+    return hash if isinstance(hash, str) else None
 
 
 class Witness:
@@ -136,9 +143,17 @@ class Witness:
         if known and number and known != number:
             raise self._damaged("this is another database than the one that was here before")
 
+    def is_another(self, connection: apsw.Connection) -> bool:
+        """Whether this is surely another database: its number is, and so is what its first run began with."""
+        known, number = self._known(), connection.pragma("user_version")
+        if not known.get("database") or known["database"] == number:
+            return False
+        return known.get("birth") is None or known["birth"] != _first_birth(connection)
+
     def note(self, connection: apsw.Connection) -> None:
         """From now on this database and this boot are known. Lossy: it is a help and no record."""
-        told = {"boot": _boot(), "database": connection.pragma("user_version")}
+        number = connection.pragma("user_version")
+        told = {"boot": _boot(), "database": number, "birth": _first_birth(connection)}
         if self._known() != told:
             with suppress(OSError):
                 whole.replace(self._note.parent, self._note.name, json.dumps(told).encode(), synced=False)
@@ -197,6 +212,11 @@ def _checksum(words: tuple[int, ...]) -> tuple[int, int]:
         one = (one + words[place] + other) & 0xFFFFFFFF
         other = (other + words[place + 1] + one) & 0xFFFFFFFF
     return one, other
+
+
+def _first_birth(connection: apsw.Connection) -> str | None:
+    row = connection.execute(q.FIRST_BIRTH).fetchone()
+    return row[0].hex() if row and isinstance(row[0], bytes) else None
 
 
 def _note(database: Path) -> Path:
