@@ -28,6 +28,7 @@ from callboard.store import chain
 from callboard.store.sql import repair as repairing
 from callboard.store.sql.pages import Pages
 from callboard.store.sql.repair import Repair, Repaired
+from callboard.store.sql.salvage import Salvage
 from callboard.store.sql.sqlite import SQLiteStore
 from callboard.testing.scripted import ScriptedBackend
 
@@ -101,7 +102,8 @@ def content(path: Path) -> dict[str, list[Any]]:
         tables = ("plan", "run", "execution", "outcome", "journal", "inbox", "item", "branch", "document", "ledger",
                   "event", "record", "log")  # fmt: skip
         rows = {table: store.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables}
-        rows["standing"] = store.rows("SELECT number, status, state, ended, posted, consumed FROM standing")
+        rows["standing"] = store.rows("SELECT number, status, state, ended, posted, consumed, letters FROM standing")
+        rows["queue"] = store.rows("SELECT * FROM queue")
         for row in store.runs(most=1000):
             assert store.verify_all(row.number) == []
             store.calls(row.number)
@@ -134,6 +136,15 @@ def test_every_row_is_found_without_sqlite(path: Path) -> None:
                     or (row[0], (None, *row[1:])) in found
                     or any(rowid is not None and values == row for rowid, values in found)
                 ), (table, row)
+
+
+def test_what_is_salvaged_are_rows_of_every_table_that_has_any(path: Path, tmp_path: Path) -> None:
+    """A migration that adds a column has to be told to the salvage."""
+    with closing(Salvage(tmp_path / "found.db")) as found:
+        found.add(Pages(path.read_bytes()).rows_of_file(), 0)
+        for table in ("plan", "run", "standing", "journal", "letter", "ledger", "record", "log"):
+            assert found.rows(f"SELECT 1 FROM {table}"), table
+        assert found.standing(2).status == 5 and found.standing(2).consumed
 
 
 def test_a_sound_database_made_anew_is_the_same(path: Path) -> None:
@@ -183,6 +194,7 @@ EDITS = {
     "another schema": "UPDATE schema_version SET number = 99 WHERE number = 1",
     "a letter it would not read": "UPDATE standing SET posted = consumed WHERE number = 3",
     "its inbox": "UPDATE standing SET consumed = 0, echo = 0 WHERE number = 2",
+    "what waits": "UPDATE queue SET runs = 7, letters = 7",
     "all indexes": "DROP INDEX standing_status; DROP INDEX inbox_run; DROP INDEX ledger_execution",
 }
 
@@ -307,6 +319,7 @@ def _tree(home: Path) -> dict[str, bytes]:
 _OPEN = """
 import sys
 from pathlib import Path
+from callboard.store.sql.salvage import Salvage
 from callboard.store.sql.sqlite import SQLiteStore
 store = SQLiteStore(Path(sys.argv[1]), readonly=sys.argv[2] == "reads")
 store.runs()

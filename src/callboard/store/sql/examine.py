@@ -54,6 +54,7 @@ def _database(database: Path, say: Callable[[str], None]) -> Iterator[Finding]:
             say("checking every page")
             found += map(_plain, store.check())
             try:
+                found += [f"{text}, and there are others" for (text,) in store.rows(q.QUEUE_MISCOUNTED)]
                 yield from _runs(store, say)
             except CallboardError as error:
                 found.append(_plain(str(error)))

@@ -266,6 +266,9 @@ COUNT_OUTCOMES = "SELECT count(*) FROM outcome WHERE id >= ? AND id < ?"
 OUTCOMES_PAGE = """SELECT id, revision, text FROM outcome WHERE id >= ?1 AND id < ?2 AND (id, revision) > (?3, ?4)
     ORDER BY id, revision LIMIT ?5"""
 IN_HISTORY = "SELECT 1 FROM document_history WHERE hash = ? AND run = ? AND path = ? LIMIT 1"
+QUEUE_MISCOUNTED = """SELECT 'the queue says ' || runs || ' runs and ' || letters || ' letters' FROM queue
+    WHERE runs <> (SELECT count(*) FROM standing WHERE status < 5)
+    OR letters <> (SELECT coalesce(sum(letters), 0) FROM standing)"""
 RUN_NUMBERS = """SELECT number FROM run UNION SELECT number FROM standing
     UNION SELECT id >> 32 FROM journal WHERE id & 4294967295 = 0 ORDER BY 1"""
 CONTENT_MARKS = """SELECT text FROM outcome WHERE id >= ? AND id < ? AND substr(text, 1, 1) = '['"""

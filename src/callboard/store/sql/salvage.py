@@ -315,7 +315,7 @@ def _log(rowid: int, values: _Values, rank: int) -> _Bound:
 
 _BY_ROWID = {
     2: (_plan, _version), 4: (_journal,), 5: (_letter,), 7: (_event, _log), 8: (_run,),
-    11: (_standing,), 13: (_standing,), 15: (_standing,),
+    11: (_standing,), 13: (_standing,), 15: (_standing,), 16: (_standing,),
 }  # fmt: skip
 _BY_KEY = {4: (_record,), 7: (_document,), 16: (_call,), 17: (_call,)}
 
