@@ -123,6 +123,17 @@ def test_a_database_that_was_removed_is_begun_anew(tmp_path: Path) -> None:
     SQLiteStore(path).close()
 
 
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_a_log_without_its_database_is_not_thrown_away(tmp_path: Path, is_empty: bool) -> None:
+    path = left_behind(tmp_path)
+    before = log(path).read_bytes()
+    path.write_bytes(b"") if is_empty else path.unlink()
+    for readonly in (False, True) if is_empty else (False,):
+        with pytest.raises(StoreDamaged, match="its log is there"):
+            SQLiteStore(path, readonly=readonly)
+    assert log(path).read_bytes() == before
+
+
 def test_a_table_that_has_lost_a_letter_is_damage(tmp_path: Path) -> None:
     path = tmp_path / "callboard.db"
     SQLiteStore(path).close()

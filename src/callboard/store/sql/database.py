@@ -261,6 +261,7 @@ class Database:
     def _open_to_read(self) -> None:
         if not self.path.exists():
             raise StoreError(f"there is no {self.path}")
+        self._refuse_lone_log()
         self._doubt.sync()
         if mark := self._witness.before():
             self.faults.append(mark)
@@ -284,6 +285,7 @@ class Database:
         files.make_way(folder / "run", 0o700)
         self._lock = WriteLock(folder / "run" / f"{self.path.name}.lock")
         with self._lock:
+            self._refuse_lone_log()
             if files.create(self.path):
                 self._witness.forget()
             else:
@@ -301,6 +303,10 @@ class Database:
             writer.execute(q.RECOUNT)  # a queue whose count a damage made full would never be empty again
             self._grow()
             self._witness.note(writer)
+
+    def _refuse_lone_log(self) -> None:
+        if self._witness.log_is_alone():
+            raise damaged(self.path, "nothing is left of it, and its log is there")
 
     def _inspect(self, connection: apsw.Connection) -> None:
         """Whether the file is one that we have made, page for page while it is small. Raises StoreDamaged."""

@@ -256,7 +256,7 @@ JOURNAL_PAGE = """SELECT id & 4294967295, at, facts, hash FROM journal
     WHERE id > ?1 << 32 | ?2 AND id < (?1 + 1) << 32 ORDER BY id LIMIT ?3"""
 BATCHES = "SELECT batches FROM standing WHERE number = ?"
 BIRTH = "SELECT at, facts, hash FROM journal WHERE id = ? << 32"
-FIRST_BIRTH = "SELECT hash FROM journal WHERE id = (SELECT min(number) FROM run) << 32"
+FIRST_BIRTH = "SELECT at, facts, hash FROM journal WHERE id = 1 << 32"
 ROW = "SELECT id, name, plan, params, face, created, parent FROM run WHERE number = ?"
 STANDING = "SELECT status, updated, batches, seal, consumed, echo, posted, state FROM standing WHERE number = ?"
 PLAN_OF = "SELECT hash, text FROM plan JOIN run ON run.plan = hash WHERE number = ?"

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from callboard.crash import point
 from callboard.errors import StoreDamaged
-from callboard.store import whole
+from callboard.store import chain, whole
 from callboard.store.sql import queries as q
 
 if TYPE_CHECKING:
@@ -119,6 +119,13 @@ class Witness:
                     raise self._damaged(f"the log {self._log.name} {_ANOTHERS} {self._database.name}")
         return ""
 
+    def log_is_alone(self) -> bool:
+        """Whether there is a log and no database: SQLite would throw it away."""
+        with suppress(OSError):
+            is_there = self._database.exists() and self._database.stat().st_size > 0
+            return not is_there and self._log.stat().st_size > _LOG_HEADER
+        return False
+
     def log_is_anothers(self) -> bool:
         """Whether not one part of the log is of the generation that the index tells of, or told of when the mark was
         made. (A log whose header alone was changed is not another's.)"""
@@ -144,11 +151,11 @@ class Witness:
             raise self._damaged("this is another database than the one that was here before")
 
     def is_another(self, connection: apsw.Connection) -> bool:
-        """Whether this is surely another database: its number is, and so is what its first run began with."""
-        known, number = self._known(), connection.pragma("user_version")
-        if not known.get("database") or known["database"] == number:
-            return False
-        return known.get("birth") is None or known["birth"] != _first_birth(connection)
+        """Whether this is surely another database. Its first run tells: with our log beside it, it has our number."""
+        known, birth = self._known(), _first_birth(connection)
+        if known.get("birth"):
+            return birth is not None and birth != known["birth"]
+        return bool(known.get("database")) and known["database"] != connection.pragma("user_version")
 
     def note(self, connection: apsw.Connection) -> None:
         """From now on this database and this boot are known. Lossy: it is a help and no record."""
@@ -215,8 +222,11 @@ def _checksum(words: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _first_birth(connection: apsw.Connection) -> str | None:
-    row = connection.execute(q.FIRST_BIRTH).fetchone()
-    return row[0].hex() if row and isinstance(row[0], bytes) else None
+    """The hash of what the first run began with, in hex; None where there is none, or none that is sound."""
+    for at, facts, hash in connection.execute(q.FIRST_BIRTH):
+        if chain.link(chain.START, 0, at, facts) == hash:
+            return str(hash.hex())
+    return None
 
 
 def _note(database: Path) -> Path:
