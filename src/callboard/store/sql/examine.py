@@ -154,6 +154,8 @@ def _fault_of_copy(path: Path) -> str:
 
 
 def _is_older(path: Path) -> bool:
+    if not path.stat().st_size:  # SQLite would throw its log away
+        return False
     try:
         with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
             return 0 < schema.version(connection) < len(schema.MIGRATIONS) and not schema.is_ours(connection)
