@@ -11,11 +11,9 @@ from callboard.core.plan import Plan, Retry, Review, Task
 from callboard.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from callboard.battery.player import Player
     from callboard.battery.worlds import Chance
-    from callboard.ports import Done, Json, Work
+    from callboard.ports import Done, Page, Work
     from callboard.testing.virtual import World
 
 #: Seconds of one attempt.
@@ -107,7 +105,7 @@ class Script:
             except StoreError:
                 await asyncio.sleep(1.0)
 
-    async def list_page(self, work: Work, page: int) -> tuple[Sequence[tuple[str, Json]], bool]:
+    async def list_page(self, work: Work, page: int) -> Page:
         raise AssertionError("no plan of the model has lists")
 
     def can(self, executor: str, inputs: Any) -> str | None:
