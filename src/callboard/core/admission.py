@@ -176,7 +176,11 @@ class Admission:
 
     def is_free(self, run: Run, row: Node) -> bool:
         """Whether a QUEUED `row`, not offered yet, is the next pick for certain: it waits behind nothing."""
-        if row.limits or row.status is not QUEUED or self._rings or self.shut:
+        return not row.limits and row.status is QUEUED and self.is_idle(run)
+
+    def is_idle(self, run: Run) -> bool:
+        """Whether something may start, and nothing of this run waits to, nor anything for the engine's limits."""
+        if self._rings or self.shut:
             return False
         ready = self._runs.get(run.number)
         return ready is None or not (ready.offered or ready.kept)

@@ -7,7 +7,7 @@ its List is its Start, and stopping it stops its items.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from callboard.core.deadline import after
 from callboard.core.encoding import encode
@@ -276,19 +276,21 @@ def _stop_mapped(step: Step, row: Node) -> None:
 
 
 def write(step: Step, row: Node) -> None:
-    """The row of the latest number, as `ports.Write` has it; nothing for what can be derived."""
-    if row.derived and row.status is QUEUED:
-        return
-    step.decision.executions.append(
-        (
-            step.run.number << 40 | row.id << 20 | row.number,
-            int(row.status),
-            row.attempt,
-            row.began,
-            row.at,
-            row.reason or None,
-            None if _is_usual(row) else extra(row),
-        )
+    """The row of the latest number; nothing for what can be derived."""
+    if not (row.derived and row.status is QUEUED):
+        step.decision.executions.append(row_of(step.run, row))
+
+
+def row_of(run: Run, row: Node) -> tuple[Any, ...]:
+    """The latest number, as `ports.Write` has it."""
+    return (
+        run.number << 40 | row.id << 20 | row.number,
+        int(row.status),
+        row.attempt,
+        row.began,
+        row.at,
+        row.reason or None,
+        None if _is_usual(row) else extra(row),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from callboard.core import adopting, answers, documents, events, holds, people, reopening
+from callboard.core import adopting, answers, documents, events, holds, links, people, reopening
 from callboard.core import facts as f
 from callboard.core.executions import write
 from callboard.core.orders import Refuse
@@ -34,6 +34,10 @@ def step(
     `drained` says that the run's inbox is read to its last fact: only then may the run be judged to have ended.
     Without `admission` nothing starts: what would is QUEUED.
     """
+    if len(facts) == 1 and type(facts[0]) is f.Succeeded and admission is not None:
+        decision = links.pass_on(run, facts[0], now, admission)
+        if decision is not None:
+            return decision
     work = Step(run, now, admission)
     last = len(facts) - 1
     for number, fact in enumerate(facts):
