@@ -123,7 +123,8 @@ class Sound(Reading):
         return [*wrong, *self._documents_unlike(run, told), *self._letters_unlike(run, standing)]
 
     def _documents_unlike(self, run: int, told: Rebuilt) -> list[str]:
-        wrong, have = [], {path: hash for path, hash, status in self.rows(q.PATHS_OF, (run,)) if status != "source"}
+        wrong, found = [], {path: (hash, status) for path, hash, status in self.rows(q.PATHS_OF, (run,))}
+        have = {path: hash for path, (hash, status) in found.items() if path in told.documents or status != "source"}
         for path in sorted(have.keys() | told.documents.keys()):
             hashes = {version.hash for version in told.documents.get(path, ())}
             if path not in have or path not in told.documents:
