@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ CHAIN, REVIEW = (next(one for one in WORKLOADS if one.name == name) for name in 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     CHAIN.drive(CHAIN.lay_out(tmp_path))
+    shutil.rmtree(tmp_path / ".callboard/backups")  # the daily copy would bring everything back
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -72,6 +74,7 @@ def test_every_kind_of_finding(folder: Path, capsys: pytest.CaptureFixture[str])
     (home / "run/callboard.db.doubtful").touch()
     (home / "cache/.left").touch()
     (home / "damaged/once").mkdir(parents=True)
+    (home / "backups").mkdir()
     (home / "backups/callboard-20260101T000000Z.db").write_bytes(b"no database" * 1000)
     edit(folder, "UPDATE document SET status = 'pending' WHERE path = 'gist.md'")
     found = findings(capsys)

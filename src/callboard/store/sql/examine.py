@@ -130,7 +130,7 @@ def copies(database: Path, wall: float, say: Callable[[str], None]) -> Iterator[
         say(f"copy {path.name} ({place} of {len(found)})")
         if fault := _fault_of_copy(path):
             yield Finding("damaged", f"a copy of the database is damaged: {fault}", str(path), _REPAIR)
-    if database.exists() and backups.is_due(folder, database, wall - backups.EVERY):
+    if database.exists() and backups.is_due(folder, database, wall - backups.EVERY / 2):
         said = "there is no copy of the database" if not found else f"the newest copy is {found[0].name}"
         yield Finding("note", f"{said}; one is made each day while runs are carried out", str(folder))
 
