@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -22,8 +23,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 HOME = HERE / ".peers"
 SHAPES = ("fanout", "chain")
-#: What is installed for a peer; the script that drives it is `peer_<name>.py`.
-PACKAGES = {"dbos": "dbos", "luigi": "luigi", "prefect": "prefect"}
+#: What is installed for a peer, of the line that its script (`peer_<name>.py`) was written for.
+PACKAGES = {"dbos": "dbos~=3.4", "luigi": "luigi~=3.8", "prefect": "prefect~=3.9"}
 
 
 def python_of(peer: str) -> Path:
@@ -34,7 +35,10 @@ def install(peer: str) -> None:
     """An environment of its own; the packages come from wherever pip is told to look."""
     if not python_of(peer).exists():
         subprocess.run([sys.executable, "-m", "venv", str(HOME / peer)], check=True)
-        subprocess.run([str(python_of(peer)), "-m", "pip", "install", "--quiet", PACKAGES[peer]], check=True)
+        try:
+            subprocess.run([str(python_of(peer)), "-m", "pip", "install", "--quiet", PACKAGES[peer]], check=True)
+        except subprocess.CalledProcessError:
+            shutil.rmtree(HOME / peer)  # or it would pass for installed
 
 
 def seconds(peer: str, shape: str, tasks: int, directory: Path | None) -> float:
