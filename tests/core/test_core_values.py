@@ -116,6 +116,12 @@ def test_every_kind_of_fact_is_drawn() -> None:
     assert set(FACTS) == set(f.KINDS.values())
 
 
+@given(st.text())
+def test_a_plain_success_is_written_to_the_letter_as_the_encoder_would(text: str) -> None:
+    fact = f.Succeeded(1, 2, 3, text)
+    assert f.encode(fact) == encoding.encode(["Succeeded", *fact[:-1]])
+
+
 @pytest.mark.parametrize("kind", list(FACTS), ids=lambda kind: kind.__name__)
 @given(st.data())
 def test_a_fact_that_is_written_is_the_fact_that_is_read(kind: type[Any], data: st.DataObject) -> None:

@@ -26,3 +26,6 @@ def _prebuilt(make: Any) -> Callable[[Any], str]:
 
 #: `encode(value)`: compact JSON text. Raises ValueError for NaN and TypeError for what JSON cannot say.
 encode = _prebuilt(encoder.c_make_encoder)  # type: ignore[attr-defined]
+
+#: `quote(text)`: a text as JSON has it, for those who write the rest by hand.
+quote: Callable[[str], str] = encoder.encode_basestring

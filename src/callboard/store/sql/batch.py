@@ -16,7 +16,7 @@ from callboard.store.packing import MOST_NODES
 from callboard.store.sql import queries as q
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from callboard.ports import Write
 
@@ -40,6 +40,7 @@ class Batch(NamedTuple):
     statement: str
     bindings: Sequence[Any]
     heads: dict[int, Head]
+    saves: Sequence[tuple[str, Mapping[str, Any]]] = ()
 
 
 def encode(writes: Sequence[Write], head: Callable[[int, int], Head], keep: Callable[[bytes], str]) -> Batch:
@@ -63,7 +64,8 @@ def encode(writes: Sequence[Write], head: Callable[[int, int], Head], keep: Call
     rows += _outcomes(writes, keep)
     if rest := [write for write in writes if _has_rest(write)]:
         rows += _rest(rest, heads, head)
-    return Batch(q.insert_batch(len(rows)), list(flatten.from_iterable(rows)), heads)
+    saves = [save for write in writes for save in write.saves]
+    return Batch(q.insert_batch(len(rows)), list(flatten.from_iterable(rows)), heads, saves)
 
 
 def _is_link(write: Write) -> bool:

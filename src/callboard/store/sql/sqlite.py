@@ -221,8 +221,8 @@ class SQLiteStore(Sound, RecordTable):
             self.content.settle()
             batch = batches.encode(writes, self._head, self.content.put)
             point("commit.begin")
-            if any(write.saves for write in writes):
-                self._with_saves(batch, [save for write in writes for save in write.saves])
+            if batch.saves:
+                self._with_saves(batch)
             else:
                 self.writer.execute(batch.statement, batch.bindings)
         except BaseException as error:
@@ -234,13 +234,13 @@ class SQLiteStore(Sound, RecordTable):
         point("commit.done")
         self._heads.update(batch.heads)
 
-    def _with_saves(self, batch: batches.Batch, saves: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    def _with_saves(self, batch: batches.Batch) -> None:
         writer = self.writer
         writer.execute("BEGIN IMMEDIATE")
         try:
             writer.execute(batch.statement, batch.bindings)
             point("commit.saves")
-            for name, params in saves:
+            for name, params in batch.saves:
                 if name not in self._saves:
                     raise UsageError(f"no write is registered as {name!r}")
                 writer.execute(self._saves[name], dict(params))
