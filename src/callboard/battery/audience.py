@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from callboard.battery.promised import Promise, Seen
 from callboard.battery.scripts import LIMIT
+from callboard.core.orders import Start
 from callboard.core.status import ENDED, Status
 from callboard.engine import recovery
 from callboard.engine.held import Held
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from callboard.battery import history
     from callboard.battery.perishable import Perishable
+    from callboard.core.orders import Order
     from callboard.core.run import Run
     from callboard.ports import Letter
     from callboard.store.sql.sqlite import SQLiteStore
@@ -58,6 +60,7 @@ class Audience:
         self.letters: dict[int, list[str]] = {}
         self._known: dict[int, Known] = {}
         self._started: dict[Attempt, float] = {}
+        self._ordered: dict[Attempt, float] = {}
         self._shapes = recovery.Shapes()
         self.look_again()
 
@@ -72,6 +75,12 @@ class Audience:
         if key in self._started:
             self._say(f"run {run}: {name} {number}.{attempt} begins twice")
         self._started[key] = elapsed
+
+    def ordered(self, run: int, told: Sequence[Order], elapsed: float) -> None:
+        """From here on the time limits of attempts count."""
+        for order in told:
+            if type(order) is Start and run in self.promises:
+                self._ordered[run, self.promises[run].names[order.node], order.number, order.attempt] = elapsed
 
     @property
     def begun(self) -> list[history.Begun]:
@@ -135,7 +144,7 @@ class Audience:
         kind, *fields = json.loads(text)
         if kind == "TimedOut":
             key = (promise.names[fields[0]], fields[1], fields[2])
-            if elapsed - self._started.get((run, *key), 0.0) >= LIMIT - 1.0:
+            if elapsed - self._ordered.get((run, *key), 0.0) >= LIMIT - 1.0:
                 promise.answered(*key, "TimedOut")
 
     @property

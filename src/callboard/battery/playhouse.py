@@ -212,9 +212,11 @@ class Playhouse:
 
     def _begin(self, process: Process) -> None:
         try:
-            self.players.append(Player(self, process, self.boards.open()))
+            player = Player(self, process, self.boards.open())
         except StoreError:
-            process.kill()
+            return process.kill()
+        player.engine.watch(lambda run, facts, told: self.audience.ordered(run, told, self.host.now().elapsed))
+        return self.players.append(player)
 
     def stop(self, which: int, interrupt: bool) -> None:
         if (player := self._player(which)) is not None and player.plays and player.has_begun:
