@@ -123,6 +123,18 @@ def test_a_database_that_was_removed_is_begun_anew(tmp_path: Path) -> None:
     SQLiteStore(path).close()
 
 
+def test_a_page_of_the_journal_that_is_lost_makes_no_other_database(tmp_path: Path) -> None:
+    path = left_behind(tmp_path)
+    SQLiteStore(path).close()
+    with closing(apsw.Connection(str(path))) as connection:
+        root = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'journal'").get
+    data = bytearray(path.read_bytes())
+    data[(root - 1) * 4096 : root * 4096] = bytes(4096)
+    path.write_bytes(data)
+    with closing(SQLiteStore(path, readonly=True)) as store:
+        assert store.faults and store.rows("SELECT id FROM run WHERE id = 'first'") == [("first",)]
+
+
 @pytest.mark.parametrize("is_empty", [True, False])
 def test_a_log_without_its_database_is_not_thrown_away(tmp_path: Path, is_empty: bool) -> None:
     path = left_behind(tmp_path)

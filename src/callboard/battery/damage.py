@@ -33,7 +33,7 @@ from callboard.battery.proof import Found
 from callboard.battery.show import as_if_new, fast_folder
 from callboard.battery.workloads import LETTER
 from callboard.core.facts import Approved
-from callboard.core.status import ENDED, Status
+from callboard.core.status import ENDED
 from callboard.crash import listening
 from callboard.errors import CallboardError, NotFound
 from callboard.store.sql.pages import PAGE, Pages
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 _GROWN = 100_000  # bytes to which logs are grown in advance: a small file has more that can be hit
 _ENDED, _HELD, _UNDER_WAY, _NEW = 6, 2, 1, 1
-_ENOUGH = 200  # runs that were not hit of which a share says something
+_ENOUGH = 60  # runs that were not hit of which a share says something
 _RUNS = _ENDED + _HELD + _UNDER_WAY + _NEW
 _LEDGER = "provider.jsonl"
 _LARGE = "The keeper of the harbour writes. " * 2500
@@ -135,6 +135,7 @@ def _play(live: Path, left: Path, first: int) -> None:
         row = _submit(house, first + _ENDED + _HELD)
         _submit(house, first + _ENDED + _HELD + _UNDER_WAY)
         house.store.checkpoint()
+        house.store.writer.execute("PRAGMA wal_autocheckpoint = 0")  # what comes now stands in the log only
         commits = 0
 
         def killed(name: str) -> None:
@@ -157,7 +158,9 @@ def _submit(house: House, number: int, review: str = "") -> RunRow:
 def _house(folder: Path) -> House:
     project = projects.find_or_make(None, folder)
     settings = Settings(model="offline", offline_ledger=_LEDGER, lease=0.01)
-    return House(settings, project, SQLiteStore(project.database))
+    store = SQLiteStore(project.database)
+    store.writer.execute("PRAGMA wal_autocheckpoint = 25")  # a small log: what is overwritten in it is no second copy
+    return House(settings, project, store)
 
 
 def _carry(house: House, row: RunRow) -> None:
@@ -167,18 +170,19 @@ def _carry(house: House, row: RunRow) -> None:
 def end(folder: Path) -> tuple[dict[str, int], dict[str, bytes]]:
     """Carry every run to its end, and approve what waits: (status by id, documents by path)."""
     with chdir(folder), closing(_house(folder)) as house:
-        for row in sorted(house.store.runs(most=1000), key=lambda row: row.number):
-            while Status(row.status) not in ENDED:
-                _carry(house, row)
-                row = house.find_run(row.id)
-                if Status(row.status) not in ENDED:
-                    state = views.in_memory(house.store, row)
-                    held = next(state.nodes[node] for node in sorted(state.held))
-                    hash = held.draft[0] if held.draft is not None else ""
-                    post(house, row, [Approved(state.name_of(held.id), held.number, hash)])
-                    row = house.find_run(row.id)
+        while waiting := [row.number for row in house.store.open_runs()]:
+            asyncio.run(carry_out(house, waiting))
+            for row in house.store.open_runs():
+                _approve(house, row)
         statuses = {row.id: int(row.status) for row in house.store.runs(most=1000)}
     return statuses, {str(file.relative_to(folder)): file.read_bytes() for file in folder.glob("*/*.md")}
+
+
+def _approve(house: House, row: RunRow) -> None:
+    state = views.in_memory(house.store, row)
+    held = next(state.nodes[node] for node in sorted(state.held))
+    hash = held.draft[0] if held.draft is not None else ""
+    post(house, row, [Approved(state.name_of(held.id), held.number, hash)])
 
 
 def _told(folder: Path, *, readonly: bool = False) -> dict[str, Told]:

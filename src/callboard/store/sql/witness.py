@@ -24,15 +24,14 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 from struct import Struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import apsw
 
 from callboard.crash import point
 from callboard.errors import StoreDamaged
 from callboard.store import chain, whole
 from callboard.store.sql import queries as q
-
-if TYPE_CHECKING:
-    import apsw
 
 _HEADER = Struct("=IIIBBHII8s8s2I")  # of the index: …, mxFrame, nPage, aFrameCksum, aSalt, aCksum
 _WORDS = Struct("=10I")
@@ -223,9 +222,10 @@ def _checksum(words: tuple[int, ...]) -> tuple[int, int]:
 
 def _first_birth(connection: apsw.Connection) -> str | None:
     """The hash of what the first run began with, in hex; None where there is none, or none that is sound."""
-    for at, facts, hash in connection.execute(q.FIRST_BIRTH):
-        if chain.link(chain.START, 0, at, facts) == hash:
-            return str(hash.hex())
+    with suppress(apsw.CorruptError):  # of one page: that makes it no other database
+        for at, facts, hash in connection.execute(q.FIRST_BIRTH):
+            if chain.link(chain.START, 0, at, facts) == hash:
+                return str(hash.hex())
     return None
 
 
