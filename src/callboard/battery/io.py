@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import errno
 import shutil
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from callboard.battery.power import Played, lost, play_on
+from callboard.battery.power import Played, boot_again, lost, play_on
 from callboard.battery.proof import Found
 from callboard.battery.show import (
     HOME,
@@ -30,10 +30,11 @@ from callboard.battery.show import (
     sure,
     verify,
 )
-from callboard.errors import NoRoom, StoreError
+from callboard.errors import CallboardError, NoRoom, StoreError
+from callboard.store.sql.sqlite import SQLiteStore
 from callboard.testing.disk.calls import watched
 from callboard.testing.disk.faults import DELETE, GROWING, NAME, READ, RESIZE, SYNC, WRITE, Faults
-from callboard.testing.disk.image import killed
+from callboard.testing.disk.image import images, killed
 from callboard.testing.disk.log import Log
 from callboard.testing.disk.vfs import DiskVfs
 
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from callboard.battery.proof import Proving
-    from callboard.store.sql.sqlite import SQLiteStore
 
 TRIES = 3  # that fail while an error lasts, until the disk is well again
 
@@ -148,9 +148,30 @@ def _end_in_doubt(show: Show, folder: Path, n: int, lasting: bool) -> list[str]:
         attempt.store.close()
     vfs.unregister()
     with as_if_new():
+        missing = _lost_as_shown(log, folder, f"doubt-{lasting}-{n}-shown")
         again = play_on(log, f"doubt-{lasting}-{n}-again", Played(log, show.steps, [], [], show.dumps))
         sure(again.dumps[-1] == show.dumps[-1], "another content than without a fault")
-        return lost(again, folder, [*again.acknowledged, len(log.ops)], f"doubt {lasting} {n}")
+        return missing + lost(again, folder, [*again.acknowledged, len(log.ops)], f"doubt {lasting} {n}")
+
+
+def _lost_as_shown(log: Log, folder: Path, name: str) -> list[str]:
+    """A command that only shows comes first: what it has shown is there after a power cut."""
+    vfs, missing = DiskVfs(log, name), list[str]()
+    try:
+        with watched(log), closing(SQLiteStore(log.root / HOME, vfs=name, readonly=True)) as store:
+            shown = dump(store)
+    except CallboardError:
+        return []  # there was nothing to be shown yet
+    finally:
+        vfs.unregister()
+    for image in images(log, [len(log.ops)] * 2, seed=name):
+        shutil.rmtree(folder / "image", ignore_errors=True)
+        root = image.write(folder / "image")
+        boot_again(root)
+        with closing(SQLiteStore(root / HOME, readonly=True)) as store:
+            if dump(store) != shown:
+                missing.append(f"image {image.seed}: what was shown is not there")
+    return missing
 
 
 def prepare(folder: Path, name: str, workload: int) -> Show:

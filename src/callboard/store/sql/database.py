@@ -262,7 +262,7 @@ class Database:
         if not self.path.exists():
             raise StoreError(f"there is no {self.path}")
         self._refuse_lone_log()
-        self._doubt.sync()
+        self._settle_to_read()
         if mark := self._witness.before():
             self.faults.append(mark)
         reader = self._reader()
@@ -278,6 +278,20 @@ class Database:
             self._inspect(reader)
         except StoreDamaged as error:
             self.faults.append(str(error))
+
+    def _settle_to_read(self) -> None:
+        """What is shown must be on the disk: a log in doubt is written anew, which takes the turn of a writer."""
+        if not self._doubt.is_marked:
+            return self._doubt.sync()
+        try:
+            lock = WriteLock(self.path.parent / "run" / f"{self.path.name}.lock")
+            try:
+                with lock:
+                    self._doubt.settle()
+            finally:
+                lock.close()
+        except OSError as error:
+            self.faults.append(f"a commit that failed is in its log, and may not be on the disk ({error})")
 
     def _open_to_write(self) -> None:
         folder = self.path.parent

@@ -42,9 +42,14 @@ class Doubt:
         with suppress(OSError):
             self._mark.unlink(missing_ok=True)
 
+    @property
+    def is_marked(self) -> bool:
+        """Whether this process or one before it has left the log in doubt."""
+        return bool(self) or self._mark.exists()
+
     def settle(self) -> None:
         """Before the log is recovered, under the writers' lock: make durable what can be read. Raises OSError."""
-        if self or self._mark.exists():
+        if self.is_marked:
             self._write_anew()
             self.end()
         else:
