@@ -15,6 +15,7 @@ from callboard.core.executions import pack
 from callboard.core.facts import Asked, Cancelled, Continued, Paused, Resumed
 from callboard.core.plan import Map, Plan, Retry, Review, Task
 from callboard.core.status import FAILED, RUNNING, STOPPED, SUCCESS
+from callboard.engine.owner import new_owner
 from callboard.errors import BudgetRefused, Permanent, Refused, RunInterrupted, StoreError, Transient, UnknownEffect
 from callboard.ports import Call, Done, Page
 from callboard.testing.scripted import HANG, WorkerLost
@@ -289,6 +290,25 @@ async def test_one_letter_alone_is_found(stage: Stage) -> None:
         stage.clock.advance(0.25)
     await turn()
     assert reload(stage.store, run).holds == {"paused"}
+
+
+async def test_a_letter_to_an_ended_run_is_taken_up_when_its_owner_has_gone(stage: Stage) -> None:
+    """Nobody commits anything when a process dies or a lease is over, so no version tells of it."""
+    run = stage.run("a")
+    first = await stage.engine()
+    await first.submit(run)
+    assert await first.ended(run) is SUCCESS
+    await stage.close()
+    lives, now = [True], stage.clock.now()
+    assert stage.store.claim(run, new_owner(), after(now, 30.0), now, alive=lambda owner: False)
+    stage.letter(run, Resumed())
+    await stage.engine(serve=True, alive=lambda owner: lives[0])
+    for _ in range(8):
+        await turn()
+        stage.clock.advance(0.25)
+    assert stage.store.waiting()
+    lives[0] = False
+    await passing(stage.clock, lambda: not stage.store.waiting())
 
 
 async def test_a_letter_that_is_no_fact_stops_nothing(stage: Stage) -> None:

@@ -152,6 +152,11 @@ class Audience:
         """Each run as it was seen last."""
         return {run: known.loaded for run, known in self._known.items() if known.loaded is not None}
 
+    @property
+    def unheard(self) -> list[str]:
+        """Letters that nobody has taken up yet."""
+        return [letter for promise in self.promises.values() for letter in promise.waiting]
+
     def unfinished(self) -> list[tuple[int, Run]]:
         return [(run, loaded) for run, loaded in self.seen.items() if loaded.status not in ENDED]
 
@@ -168,7 +173,6 @@ class Audience:
                 for one in self.letters.get(run, ())
                 if one not in kept
             ]
-            wrong += [f"run {run}: letter {one} was never taken up" for one in self.promises[run].waiting]
             said = Counter(text for number, text in acknowledged if number == run)
             wrong += [
                 f"run {run}: {text} was acknowledged {times} times, and is recorded {found} times"

@@ -28,9 +28,10 @@ from callboard.app.settings import Settings
 from callboard.app.views import run as views
 from callboard.app.views.doctor import doctor
 from callboard.app.wiring import House
+from callboard.battery import history
 from callboard.battery.damages import DAMAGES, Harm, Place
 from callboard.battery.proof import Found
-from callboard.battery.show import as_if_new, fast_folder
+from callboard.battery.show import Wrong, as_if_new, fast_folder
 from callboard.battery.workloads import LETTER
 from callboard.core.facts import Approved
 from callboard.core.status import ENDED
@@ -117,6 +118,8 @@ def make(folder: Path) -> World:
         shutil.rmtree(folder / "live")
     told = _told(shutil.copytree(folder / "left", folder / "look"))
     ending = end(shutil.copytree(folder / "left", folder / "sound"))
+    if wrong := history.check(folder / "sound/.callboard/callboard.db"):
+        raise Wrong(f"a project that nobody has damaged: {'; '.join(wrong)}")
     return World(folder / "left", folder / "stranger", told, ending, _hit(folder / "left/.callboard"))
 
 

@@ -304,9 +304,10 @@ class Playhouse:
                 self._help(run, loaded)
             self._run(1.0)
             self.observe()
-            if not self.audience.unfinished():
+            if not (self.audience.unfinished() or self.audience.unheard):
                 return self._judge()
-        raise Wrong(f"everything answers, and these do not end: {[run for run, _ in self.audience.unfinished()]}")
+        unfinished, unheard = [run for run, _ in self.audience.unfinished()], self.audience.unheard
+        raise Wrong(f"everything answers, and runs {unfinished} do not end, letters {unheard} are not taken up")
 
     def _help(self, run: int, loaded: Run) -> None:
         """What a person would do about a run that waits for one."""

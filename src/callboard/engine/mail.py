@@ -1,8 +1,9 @@
 """Letters: facts that others have put into the inboxes of runs, and runs that nobody takes care of.
 
 The bell says that there may be something; every quarter of a second the store's version says the same, should a
-ring be lost. Then the store is asked which runs have letters. Once a second a serving engine looks for runs
-whose owner is dead. A letter that cannot be read is consumed and shown; it stops nothing.
+ring be lost. Then the store is asked which runs have letters. Once a second a serving engine looks for runs whose owner
+is dead, and for letters once more: whoever had their run may have gone, and no commit tells of that. A letter that
+cannot be read is consumed and shown; it stops nothing.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Mailroom:
     async def _watch_once(self) -> None:
         """See what others have written, and let log lines ride that found no company."""
         version = self._parts.store.version()
-        if version != self._version:
+        if version != self._version or (self._serve and self._looks % _ORPHANS_EVERY == 0):
             self._version = version
             self.look()
         if self._taking.awaited():
