@@ -40,7 +40,7 @@ demo: $(READY) ## run a real pipeline, offline; DEMO_INPUT=folder reads your own
 
 .PHONY: test
 test: $(READY) ## run the tests; ARGS="tests/core -k joins" runs a part
-	@$(PY) -m pytest -n $(WORKERS) $(ARGS)
+	@$(PY) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 .PHONY: check
 check: $(READY) ## everything that reads the code without running it

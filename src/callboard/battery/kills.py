@@ -25,6 +25,7 @@ from callboard.battery.processes import (
     Known,
     Show,
     asked_again,
+    copy_if_due,
     differing,
     half_written,
     known,
@@ -221,6 +222,7 @@ def _ended(show: Show, workload: Workload, usual: Undisturbed) -> list[str]:
     """What is not as it has to be when a show has ended."""
     found, root = documents(show.root, workload), show.root
     found.pop("said.txt", None)
+    copy_if_due(root)
     wrong = [f"{path} was left half written" for path in half_written(root)]
     wrong += [f"{path} differs from what is recorded" for path in differing(root)]
     wrong += [f"{path} differs" for path in _differing(found, usual.documents[workload.name])]

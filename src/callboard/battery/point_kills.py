@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from callboard.battery import history
 from callboard.battery.nursery import Nursery
 from callboard.battery.points import play
-from callboard.battery.processes import Show, asked_again, differing, half_written, known, scan_productions, unfinished
+from callboard.battery.processes import (
+    Show,
+    asked_again,
+    copy_if_due,
+    differing,
+    half_written,
+    known,
+    scan_productions,
+    unfinished,
+)
 from callboard.battery.proof import Found
 from callboard.battery.scenes import of
 from callboard.battery.show import as_if_new, fast_folder
@@ -134,6 +143,7 @@ def _argv(command: Sequence[str]) -> list[str]:
 def _wrong(show: Show, workload: Workload, usual: Usual) -> list[str]:
     root = show.root
     scan_productions(root)
+    copy_if_due(root)
     found = documents(root, workload)
     found.pop("said.txt", None)
     wrong = [] if found == dict(usual.documents) else [f"it made {found!r:.300}, not {usual.documents!r:.300}"]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from callboard.battery import history
 from callboard.battery.processes import (
     asked_again,
+    copy_if_due,
     differing,
     half_written,
     known,
@@ -182,6 +183,7 @@ def tried_at(play: Play, image: Image, folder: Path, at: Try) -> list[str]:
                 wrong.append(f"it ended with {ending!r:.300}, not with {play.ending!r:.300}")
             wrong += [f"the call {key} was made again" for key in asked_again(root, before)]
             scan_productions(root)
+            copy_if_due(root)
             wrong += [f"{path} was left behind" for path in half_written(root)]
             if isinstance(play.ending, Ending):
                 wrong += unfinished(root)

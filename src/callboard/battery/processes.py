@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from callboard.battery.workloads import LEDGER
@@ -250,6 +251,14 @@ def unfinished(root: Path) -> list[str]:
     another one."""
     found = list(instances(root).values())
     return [f"the instances are {', '.join(found)}"] if found and found.count("completed") != 1 else []
+
+
+def copy_if_due(root: Path) -> None:
+    """What the next engine does that leaves in good order: a copy that was not finished is cleared, and made."""
+    database = root / ".callboard/callboard.db"
+    if database.exists():
+        with closing(SQLiteStore(database)) as store:
+            store.backup_if_due(time.time())
 
 
 def scan_productions(root: Path) -> None:
