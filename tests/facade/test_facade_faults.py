@@ -26,8 +26,8 @@ class Faulty(memory.MemoryStore):
 
     fails, after = 0, False
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
         self.commits = 0
 
     def commit(self, writes: Sequence[Write]) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import shutil
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from callboard.battery.power import Played, boot_again, lost, play_on
@@ -40,7 +41,6 @@ from callboard.testing.disk.vfs import DiskVfs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from callboard.battery.proof import Proving
 
@@ -175,7 +175,7 @@ def _lost_as_shown(log: Log, folder: Path, name: str) -> list[str]:
 
 
 def prepare(folder: Path, name: str, workload: int) -> Show:
-    """The steps of a workload, once without a fault."""
+    """The steps of a workload, and the operations of an attempt at it without a fault."""
     links, first, end = WORKLOADS[workload]
     all_steps = steps(links)
     before = start(folder / "before")
@@ -186,7 +186,11 @@ def prepare(folder: Path, name: str, workload: int) -> Show:
     shutil.copytree(before, folder / "dry")
     log = Log(folder / "dry")
     played = play_on(log, f"{name}-dry", Played(log, all_steps[first:end], [], [], []))
-    return Show(all_steps[first:end], before, played.dumps, log.faults.seen)
+    show = Show(all_steps[first:end], before, played.dumps, ())
+    root = Path(shutil.copytree(before, folder / "undisturbed"))
+    attempt = Attempt(show, root, Faults(), f"{name}-undisturbed")  # which looks at other moments than `play_on` does
+    attempt.play()
+    return show._replace(kinds=attempt.faults.seen)
 
 
 class Ended(Exception):
