@@ -19,7 +19,7 @@ import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from callboard.battery.crowd import Crowd, Member, Noise, TookTooLong, standing, until
@@ -136,7 +136,8 @@ def lose(folder: Path, loss: Loss, by: str) -> Trial:
         step = _begun(folder)[0][0]
         pids = {"step": step, "supervisor": _parent(step), "engine": owner.pid}
         for name in loss.kills:
-            os.kill(pids[name], signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it was quick to follow the one before
+                os.kill(pids[name], signal.SIGKILL)
         since, wrong = time.time(), list[str]()
         if loss.is_of_engine:
             owner.process.wait()
