@@ -9,7 +9,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from callboard.battery import crowd
+from callboard.battery import crowd, history
 from callboard.battery.disks import NoDisk, own_mounts, within
 from callboard.battery.proof import Found
 from callboard.battery.scarcity import CPU, ON, SHOWS, TOLD, Trial
@@ -52,6 +52,7 @@ def prove_scarcity(proving: Proving, kinds: list[str], size: int) -> Found:
     with ThreadPoolExecutor(SIDE_BY_SIDE) as hands:
         for one in hands.map(carry_out, range(len(sizes))):
             trials.append(one)
+            history.looked["runs"] += one.histories
             proving.say(f"{sum(one.cycles for one in trials)} of {size} cycles")
     return _found(proving, pairs, trials)
 

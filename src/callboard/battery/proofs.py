@@ -91,7 +91,7 @@ PROOFS: tuple[Proof, ...] = (
     # T17
     Proof(
         "damage", "damaged files: found or harmless, and mended", "damage:prove_damage", "damages",
-        gate=140, nightly=5_000, promise=(14,),
+        gate=200, nightly=5_000, promise=(14,),
     ),
     # T18
     Proof(

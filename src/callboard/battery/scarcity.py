@@ -22,7 +22,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from callboard.battery import crowd
+from callboard.battery import crowd, history
 from callboard.battery.crowd import Crowd, Member, Noise, TookTooLong, below, until
 from callboard.battery.disks import mount, read_only
 from callboard.battery.history import check
@@ -106,6 +106,7 @@ class Trial(NamedTuple):
     cpu: float
     noise: float
     wrong: list[str]
+    histories: int = 0  # that the checker has read there
 
 
 class Harm(Protocol):
@@ -242,7 +243,7 @@ def trial(folder: str, show: str, kind: str, cycles: int, seed: int, before: str
     told, on, cpu = (
         max(values) for values in zip(*(one[:3] for one in [*found, Cycle(0.0, 0.0, 0.0, [])]), strict=True)
     )
-    return Trial(len(found), told, on, cpu, noise.worst, wrong)._asdict()
+    return Trial(len(found), told, on, cpu, noise.worst, wrong, history.looked["runs"])._asdict()
 
 
 class Scene:
