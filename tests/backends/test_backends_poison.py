@@ -109,9 +109,9 @@ def begun(stage: Stage, count: int) -> bool:
     return file.exists() and len(file.read_text()) == count
 
 
-def met(stage: Stage, function: str, node: int) -> Work:
+def met(stage: Stage, function: str, node: int, gate: str = "gate") -> Work:
     """A call that has begun, and ends when it is let go."""
-    return stage.work(function, node, begun=str(stage.root / "begun"), file=str(stage.root / "gate"))
+    return stage.work(function, node, begun=str(stage.root / "begun"), file=str(stage.root / gate))
 
 
 async def twice(children: Children, work: Work) -> Any:
@@ -152,10 +152,11 @@ async def test_each_call_has_a_working_directory_and_a_umask_of_its_own(stage: S
     children, home = stage.children(), os.getcwd()
     moved = asyncio.ensure_future(children.carry_out(met(stage, "moves", 1)))
     await until(lambda: begun(stage, 1))
-    seen = asyncio.ensure_future(children.carry_out(met(stage, "sees", 2)))
+    seen = asyncio.ensure_future(children.carry_out(met(stage, "sees", 2, gate="seen")))
     await until(lambda: begun(stage, 2))
+    (stage.root / "seen").touch()
+    assert value(await seen) == [home, 0o077], "while the other one is still elsewhere"
     (stage.root / "gate").touch()
-    assert value(await seen) == [home, 0o077]
     await moved
     assert [value(await children.carry_out(met(stage, "sees", node))) for node in (3, 4)] == [[home, 0o077]] * 2
 
