@@ -195,6 +195,7 @@ EDITS = {
     "another schema": "UPDATE schema_version SET number = 99 WHERE number = 1",
     "a letter it would not read": "UPDATE standing SET posted = consumed WHERE number = 3",
     "its inbox": "UPDATE standing SET consumed = 0, echo = 0 WHERE number = 2",
+    "a birth in another place": "UPDATE journal SET id = id + 1000 WHERE id = 7 << 32",
     "what waits": "UPDATE queue SET runs = 7, letters = 7",
     "all indexes": "DROP INDEX standing_status; DROP INDEX inbox_run; DROP INDEX ledger_execution",
 }
@@ -219,6 +220,16 @@ def test_a_journal_with_a_gap_leads_to_the_gap_and_what_was_paid_stays_paid(path
         assert [call.answer for call in store.calls(2)] == [call.answer for call in store.calls(1)]
         asyncio.run(_carried_out(store, 2))
         assert store.find_run(2).status == 5
+
+
+def test_a_line_of_a_log_that_was_changed_in_one_place_is_told_once(path: Path) -> None:
+    with closing(SQLiteStore(path)) as store:
+        store.backup(path.parent / "backups" / "callboard-20260101T000000Z.db")
+        count = len(store.rows("SELECT * FROM log"))
+    edit(path, "UPDATE log SET at = at + 1 WHERE run = 3; DELETE FROM execution")
+    assert not mend(path).lost
+    with closing(SQLiteStore(path)) as store:
+        assert len(store.rows("SELECT * FROM log")) == count
 
 
 def test_an_answer_that_nobody_can_believe_is_not_taken_over(path: Path) -> None:

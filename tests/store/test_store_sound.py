@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import apsw
@@ -157,3 +158,16 @@ def test_a_project_of_the_first_schema_goes_on(tmp_path: Path) -> None:
     again.verify(1)
     assert again.find_run("one").status == 5 and len(list((path.parent / "backups").glob("*-schema1-*"))) == 1
     again.close()
+
+
+def test_a_journal_row_that_has_become_a_text_is_damage_and_no_fault_of_ours(path: Path) -> None:
+    """As one flipped bit of a row's header makes it."""
+    data = bytearray(path.read_bytes())
+    with closing(SQLiteStore(path, readonly=True)) as store:
+        facts, hash = store.rows("SELECT facts, hash FROM journal WHERE id = 2 << 32 | 2")[0]
+    end = data.index(facts + hash) - 8  # the time stands between
+    assert data[end - 1] == 0x4C, "the header of the row ends with the type of its hash"
+    data[end - 2] ^= 1
+    path.write_bytes(data)
+    with closing(SQLiteStore(path)) as store, pytest.raises(StoreDamaged):
+        store.verify(2)

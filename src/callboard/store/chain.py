@@ -47,6 +47,11 @@ def link(before: bytes, batch: int, at: float, blob: bytes) -> bytes:
     return sha256(b"".join((before, pack(">qd", batch, at), blob))).digest()
 
 
+def fits(before: bytes, batch: int, at: object, blob: object, hash: object) -> bool:
+    """Whether this is a row's hash. (A damaged row may have a column of another type.)"""
+    return isinstance(at, int | float) and isinstance(blob, bytes) and link(before, batch, at, blob) == hash
+
+
 def birth(at: float, fields: Sequence[object], plan: str | None) -> tuple[bytes, bytes]:
     """(blob, hash) of what a run begins with: the columns of its row, and the text of its plan if it is the first."""
     blob = encode([_json([*fields, plan])])
@@ -55,7 +60,7 @@ def birth(at: float, fields: Sequence[object], plan: str | None) -> tuple[bytes,
 
 def born(run: int, at: float, blob: bytes, hash: bytes) -> list[Any]:
     """What `birth` was given, the plan last. Raises StoreDamaged."""
-    if link(START, 0, at, blob) != hash:
+    if not fits(START, 0, at, blob, hash):
         raise StoreDamaged(f"what run {run} began with is damaged; its file is kept as it is")
     told: list[Any] = json.loads(decode(blob)[0])
     return told
@@ -71,7 +76,7 @@ def verified(
     """
     good = list[tuple[int, float, list[str], str]]()
     for batch, at, blob, hash in rows:
-        if batch != len(good) + 1 or link(before, batch, at, blob) != hash:
+        if batch != len(good) + 1 or not fits(before, batch, at, blob, hash):
             raise StoreDamaged(
                 f"the journal of run {run} is damaged at batch {len(good) + 1}; its file is kept as it is"
             )

@@ -292,4 +292,5 @@ RESTORE_RECORD = "INSERT INTO record (kind, id, revision, value) VALUES (?, ?, ?
 RESTORE_EVENT = (
     """INSERT INTO event ("offset", key, namespace, value, sender, context, at) VALUES (?, ?, ?, ?, ?, ?, ?)"""
 )
-RESTORE_LOG = "INSERT INTO log (number, run, node, execution, at, level, text) VALUES (?, ?, ?, ?, ?, ?, ?)"
+RESTORE_LOG = """INSERT INTO log (number, run, node, execution, at, level, text) VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO NOTHING"""

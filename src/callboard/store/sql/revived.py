@@ -66,7 +66,7 @@ def revive(salvage: Salvage, run: int, loose: Sequence[tuple[float, bytes, bytes
         return Lost(run, _name(salvage, run), _why(salvage, run, candidates))
     row, birth, text = begun
     rows = _longest(chain.START if birth is None else birth[2], candidates, loose)
-    used = {one[2] for one in rows}
+    used = {one[2] for one in (*rows, *([birth] if birth is not None else []))}
     seen = max((batch for batch, found in candidates.items() if any(one[2] not in used for one in found)), default=0)
     wanted = max(len(rows), standing.batches, seen)
     letters = _letters(salvage, run)

@@ -224,7 +224,7 @@ def _first_birth(connection: apsw.Connection) -> str | None:
     """The hash of what the first run began with, in hex; None where there is none, or none that is sound."""
     with suppress(apsw.CorruptError):  # of one page: that makes it no other database
         for at, facts, hash in connection.execute(q.FIRST_BIRTH):
-            if chain.link(chain.START, 0, at, facts) == hash:
+            if chain.fits(chain.START, 0, at, facts, hash):
                 return str(hash.hex())
     return None
 
