@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -165,9 +166,12 @@ def test_a_journal_row_that_has_become_a_text_is_damage_and_no_fault_of_ours(pat
     data = bytearray(path.read_bytes())
     with closing(SQLiteStore(path, readonly=True)) as store:
         facts, hash = store.rows("SELECT facts, hash FROM journal WHERE id = 2 << 32 | 2")[0]
-    end = data.index(facts + hash) - 8  # the time stands between
-    assert data[end - 1] == 0x4C, "the header of the row ends with the type of its hash"
-    data[end - 2] ^= 1
+    for left in path.parent.glob("callboard.db-*"):  # all of it was copied back
+        left.unlink()
+    for found in re.finditer(re.escape(facts + hash), bytes(data)):  # a page that was left has it, too
+        end = found.start() - 8  # the time stands between
+        assert data[end - 1] == 0x4C, "the header of the row ends with the type of its hash"
+        data[end - 2] ^= 1
     path.write_bytes(data)
-    with closing(SQLiteStore(path)) as store, pytest.raises(StoreDamaged):
+    with closing(SQLiteStore(path, readonly=True)) as store, pytest.raises(StoreDamaged):
         store.verify(2)
