@@ -261,6 +261,18 @@ def test_rows_that_no_page_tells_of_are_found_by_their_form(path: Path) -> None:
     assert content(path) == before
 
 
+def test_the_last_row_of_a_journal_that_was_deleted_is_found_by_its_form(path: Path) -> None:
+    with closing(SQLiteStore(path)) as store:
+        row = store.create_run(id="held", name="", plan=PLAN, params="{}", face="x", at=5.0)
+        fence = store.claim(row.number, ME, after(NOW, 1e12), NOW, alive=lambda owner: False) or 0
+        store.commit([Write(row.number, fence, 6.0, [encode(Heard("key", 1))])])
+        store.release(row.number, fence)
+    before = content(path)
+    edit(path, f"DELETE FROM journal WHERE id = {row.number} << 32 | 1")
+    mend(path)
+    assert content(path)["journal"] == before["journal"]
+
+
 def test_a_large_outcome_gets_its_content_again(path: Path) -> None:
     large = max((path.parent / "content").rglob("*"), key=lambda file: file.stat().st_size if file.is_file() else 0)
     large.write_bytes(b"damaged")

@@ -199,7 +199,15 @@ def _of(store: SQLiteStore, row: RunRow) -> Told:
     outcomes = {key: _outcome(store, *key) for key in keys}
     first, end = row.number << 32, row.number + 1 << 32
     rows = store.rows("SELECT at, facts, hash FROM journal WHERE id >= ? AND id < ? ORDER BY id", (first, end))
-    return Told(int(row.status), outcomes, [pack(">d", at) + facts + hash for at, facts, hash in rows])
+    return Told(int(row.status), outcomes, [_record(*one) for one in rows])
+
+
+def _record(at: float, facts: bytes, hash: bytes) -> bytes:
+    """A row of the journal as SQLite writes it: what is overwritten in part is no row any more."""
+    kind = 12 + 2 * len(facts)
+    sevens = [kind >> shift & 0x7F | 0x80 * (shift > 0) for shift in (14, 7, 0) if kind >> shift or not shift]
+    types = bytes([0, 7, *sevens, 12 + 2 * len(hash)])
+    return bytes([1 + len(types)]) + types + pack(">d", at) + facts + hash
 
 
 def _outcome(store: SQLiteStore, id: int, revision: int) -> str:

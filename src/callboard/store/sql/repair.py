@@ -187,23 +187,23 @@ def _gather(
 
 
 def _revived(database: Path, salvage: Salvage, say: Callable[[str], None]) -> tuple[list[Revived], list[Lost]]:
-    """Each run from what there is; while one is not whole, older copies are read, and then what no page vouches for."""
+    """Each run from what there is; while one is not whole, older copies are read. At last what no page vouches for: the
+    last row of a journal may be gone without a trace of it."""
     found = {run: revive(salvage, run) for run in salvage.runs()}
     for place, copy in enumerate(_copies(database)[1:], 1):
         if all(isinstance(one, Revived) and one.is_whole for one in found.values()):
             break
         _add_copy(copy, salvage, _COPIES + place, known_identity(database), say)
         found = {run: revive(salvage, run) for run in salvage.runs()}
-    if not all(isinstance(one, Revived) and one.is_whole for one in found.values()):
-        say("looking for rows by their form")
-        with _mapped(database) as pages:
-            salvage.carve(pages.of_file())
-            salvage.carve(pages.of_log())
-        loose = salvage.loose()
-        found = {
-            run: one if isinstance(one, Revived) and one.is_whole else revive(salvage, run, loose)
-            for run, one in found.items()
-        }
+    say("looking for rows by their form")
+    with _mapped(database) as pages:
+        salvage.carve(pages.of_file())
+        salvage.carve(pages.of_log())
+    used = {hash for one in found.values() if isinstance(one, Revived) for hash in one.hashes()}
+    loose = [row for row in salvage.loose() if row[2] not in used]
+    for run, one in found.items():
+        if isinstance(one, Lost) or not one.is_whole or one.goes_on(loose):
+            found[run] = revive(salvage, run, loose)
     ordered = [found[run] for run in sorted(found)]
     return [one for one in ordered if isinstance(one, Revived)], [one for one in ordered if isinstance(one, Lost)]
 

@@ -56,6 +56,15 @@ class Revived(NamedTuple):
     def is_whole(self) -> bool:
         return len(self.rows) >= self.wanted
 
+    def hashes(self) -> Iterator[bytes]:
+        """Of all of its journal that was found."""
+        return (row[2] for row in (*self.rows, *([self.birth] if self.birth is not None else [])))
+
+    def goes_on(self, loose: Sequence[tuple[float, bytes, bytes]]) -> bool:
+        """Whether one of these rows is its next one."""
+        before = self.rows[-1][2] if self.rows else chain.START if self.birth is None else self.birth[2]
+        return any(chain.fits(before, len(self.rows) + 1, *row) for row in loose)
+
 
 def revive(salvage: Salvage, run: int, loose: Sequence[tuple[float, bytes, bytes]] = ()) -> Revived | Lost:
     """A run from what there is of it; `loose` are journal rows of which nobody knows the run."""
