@@ -11,7 +11,7 @@ from callboard.battery.damage import prove_damage
 from callboard.battery.proof import Proving
 from callboard.store import chain
 from callboard.store.sql import swap
-from callboard.store.sql.salvage import Salvage
+from callboard.store.sql.pages import Pages
 from callboard.store.sql.sound import Sound
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def test_it_would_be_found_if_runs_were_believed_unread(tmp_path: Path, monkeypa
 
 def test_it_would_be_found_if_a_repair_did_not_read_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _only(monkeypatch, "zeroed_page")
-    monkeypatch.setattr(Salvage, "add_log", lambda *args, **more: True)
+    monkeypatch.setattr(Pages, "of_log", lambda pages: iter(()))
     found = prove_damage(Proving(tmp_path, 8))
     assert [one for one in found.failures if "is not whole, and its journal is" in one], found.failures
 

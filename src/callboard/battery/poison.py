@@ -39,7 +39,10 @@ AGAIN = 2  # times that a poor throughput is measured again
 SIBLINGS = {"calls": 960, "answers": 480}  # a page of a list has a thousand
 _MEASURED = 0.9  # of the siblings: behind the last ones nobody waits any more
 _LATENCY = "0.05"  # seconds of an answer
-_LIMIT = "5s"  # of a poison
+_LIMIT, _PLENTY = 5, 60  # seconds of a poison that never ends, and of one that does
+_BURST, _RATE = 32, 16  # MB that a poison may say at once, and then in a second
+
+_ENDLESS = "timed out"
 
 _STEPS = {
     "function": "{name: NAME, type: function, function: harm, params: {how: HOW}, OF_ALL}",
@@ -55,7 +58,7 @@ pipe:
   - {name: calls, type: function, function: sibling, params: {seconds: 0.1}, needs: [], each: CALLS}
   - {name: answers, type: llm, tmpl: "Summarise {{item}}.", cache: false, limits: [answers], needs: [], each: ANSWERS}
 """
-_OF_ALL = f"needs: [], timeout: {_LIMIT}, on_error: continue, limits: [poison]"
+_OF_ALL = "needs: [], timeout: LIMIT, on_error: continue, limits: [poison]"
 
 
 class Twins(NamedTuple):
@@ -111,19 +114,23 @@ def side_by_side(folder: Path, poisons: Sequence[Poison]) -> Twins:
         _lay_out(place, poisons, is_harmless=place is places[1])
     with Crowd(folder, CALLBOARD_OFFLINE_LATENCY=_LATENCY) as crowd:
         members = crowd.twins("run", "show.ai", "text", at=places)
-        largest, used = [0.0, 0.0], [0.0, 0.0]
+        largest, used, read = [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]
 
         def are_over() -> bool:
             for n, member in enumerate(members):
                 largest[n], used[n] = _size(member) or largest[n], _seconds(member) or used[n]
+                read[n] = _read(member) or read[n]
             return all(member.process.poll() is not None for member in members)
 
-        seconds = until("both runs have ended", are_over, seconds=120.0)
+        seconds = until("both runs have ended", are_over, seconds=240.0)
         left = {pid: at for pid, at in standing(folder).items() if not at.startswith("said")}
         wrong = [f"a process was left behind in {at}" for at in left.values()]
         wrong += _code(members[0], 3) + _code(members[1], 0)
     paces = [_paces(place) for place in places]
     attempts, found = _set_aside(places[0], poisons)
+    heard, may = read[0] - read[1], len(poisons) * attempts * (_BURST + _RATE * 2 * _LIMIT)
+    if heard > may:
+        wrong.append(f"an engine read {heard:.0f} MB more than its twin; {may} are all that its poisons may say")
     return Twins(
         {kind: paces[0][kind] / paces[1][kind] for kind in SIBLINGS},
         largest[0] - largest[1],
@@ -155,6 +162,7 @@ def _step(poison: Poison) -> str:
         .replace("COMMAND", json.dumps(command))
         .replace("FORMAT", "json" if poison.code else "text")
         .replace("OF_ALL", _OF_ALL)
+        .replace("LIMIT", f"{_LIMIT if poison.says == _ENDLESS else _PLENTY}s")
     )
 
 
@@ -165,9 +173,19 @@ def _harmless(poison: Poison) -> str:
 
 def _size(member: Member) -> float:
     """The most memory a process has had, in MB."""
+    return _told(member, "status", "VmHWM:") / 1024
+
+
+def _read(member: Member) -> float:
+    """What a process has read so far, from files and pipes, in MB."""
+    return _told(member, "io", "rchar:") / (1 << 20)
+
+
+def _told(member: Member, file: str, name: str) -> float:
+    """A number that the kernel tells of a process while it lives."""
     try:
-        with open(f"/proc/{member.pid}/status") as file:
-            return next((int(line.split()[1]) / 1024 for line in file if line.startswith("VmHWM")), 0.0)
+        with open(f"/proc/{member.pid}/{file}") as lines:
+            return next((float(line.split()[1]) for line in lines if line.startswith(name)), 0.0)
     except OSError:
         return 0.0
 

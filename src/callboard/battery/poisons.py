@@ -38,15 +38,26 @@ def has_daemons():
 
 # ── it takes what there is ──
 
+COMPANY = []
+
+def is_joined():
+    """Waits for a sibling; where it is alone in its child, none comes."""
+    for _ in range(200):
+        if COMPANY: break
+        time.sleep(0.01)
+
 def limit():
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (32 << 20), resource.RLIM_INFINITY))
 
 def hoards():
-    """All the memory that it may have, for ever."""
+    """All the memory that it may have, for ever: what it gives back is enough for a thread, and not for a sibling."""
+    is_joined()
     limit()
     hoard = globals()["HOARD"] = []
-    while True: hoard.append(bytearray(1 << 20))
+    try:
+        while True: hoard.append(bytearray(1 << 20))
+    finally: del hoard[-20:]
 
 def counts(): limit(); return list(itertools.count())
 def recurses(): recurses()
@@ -156,8 +167,10 @@ else:
     def sibling(pipe_data, params):
         """Wants its directory, some memory, and to be heard."""
         home = os.getcwd()
-        time.sleep(params["seconds"])
-        bytearray(1 << 20)
+        COMPANY.append(home)
+        try: time.sleep(params["seconds"])
+        finally: COMPANY.pop()
+        bytearray(40 << 20)
         print("well", flush=True)
         if os.getcwd() != home: raise ValueError("somebody has moved me")
         return "well"
