@@ -295,13 +295,13 @@ async def test_who_shared_a_child_with_a_call_that_did_not_stop_is_lost_but_inno
 
 
 async def test_a_sibling_may_end_while_a_call_is_given_its_grace(stage: Stage) -> None:
-    children, file, begun = stage.children(grace=5), stage.root / "pid", stage.root / "begun"
+    children, file, begun = stage.children(grace=300), stage.root / "pid", stage.root / "begun"
     gate = stage.root / "gate"
     sibling = asyncio.ensure_future(children.carry_out(stage.work("meets", 1, begun=str(begun), file=str(gate))))
     hanging = asyncio.ensure_future(children.carry_out(stage.work("hangs", file=str(file))))
     pid = await until(lambda: begun.exists() and pid_in(file))
     hanging.cancel()
-    await until(lambda: children._ending, 3)
+    await until(lambda: children._ending)
     gate.write_text("")
     assert value(await sibling) == "met"
     assert value(await children.carry_out(stage.work("who")))[0] != pid, "a fresh child took its place at once"

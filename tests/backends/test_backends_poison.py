@@ -58,11 +58,12 @@ def speaks(data, params): print("heard", flush=True); return "spoke"
 
 @register
 def splits(data, params):
-    if os.fork() == 0:
+    copy = os.fork()
+    if copy == 0:
         print("as a copy")
         if params["ends"] == "raises": raise SystemExit
         return "copy"
-    time.sleep(0.05)
+    os.waitpid(copy, 0)  # it has said whatever it says
     return "whole"
 
 @register

@@ -2,6 +2,9 @@
 
 A patch in `bugs/` opens with a sentence that says what is wrong with it, then `Must fail:` and a test. When the code
 around it changes so far that it no longer applies, it is made anew; when its test is renamed, so is its line.
+
+Each takes a Python of its own, so what that has to do is kept small: what is compiled already is copied too, and of
+pytest's plugins only those are loaded that the tests need.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BUGS = sorted(Path(__file__).with_name("bugs").glob("*.patch"))
 SHOULD_FAIL, FAILED = re.compile(r"^Must fail: (\S+)$", re.MULTILINE), 1
+CHANGED = re.compile(r"^\+\+\+ b/(\S+)\.py$", re.MULTILINE)
+PYTEST = "-m pytest -p pytest_asyncio.plugin -p pytest_timeout -p no:cacheprovider -x --timeout 20".split()
 
 
 class Ran(NamedTuple):
@@ -41,13 +46,17 @@ def test_there_are_at_least_twenty() -> None:
 def test_a_seeded_bug_is_found_by_the_test_it_names(bug: Path, tmp_path: Path) -> None:
     named = SHOULD_FAIL.findall(bug.read_text("utf-8"))
     assert named, "a bug names the test that must fail"
-    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("*.pyc.*"))
+    for changed in map(tmp_path.joinpath, CHANGED.findall(bug.read_text("utf-8"))):
+        for compiled in changed.parent.glob(f"__pycache__/{changed.name}.*"):
+            compiled.unlink()
     applied = _ran(["git", "apply", "-C1", str(bug)], tmp_path, GIT_CEILING_DIRECTORIES=str(tmp_path.parent))
     assert applied.code == 0, f"it no longer applies, make it anew: {applied.said}"
     for test in named:
         ran = _ran(
-            [sys.executable, "-m", "pytest", "-x", "--timeout", "20", "-p", "no:cacheprovider", test],
+            [sys.executable, *PYTEST, test],
             ROOT,
             PYTHONPATH=f"{tmp_path}/src",
+            PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
         )
         assert ran.code == FAILED, f"{test} does not find it:\n{ran.said}"

@@ -12,6 +12,7 @@ from callboard.core.plan import Plan, Task
 from callboard.core.status import Status
 from callboard.engine.engine import Engine
 from callboard.engine.owner import new_owner
+from callboard.engine.threads import Threads
 from callboard.errors import StoreError
 from callboard.testing.clock import FakeClock
 from callboard.testing.scripted import ScriptedBackend
@@ -22,6 +23,21 @@ if TYPE_CHECKING:
     from callboard.core.facts import Fact
     from callboard.core.run import Run
     from callboard.ports import Store, Write
+
+
+class Calm(Threads):
+    """Nothing is slow, and beats come when a test says so: whether a commit goes to the thread, where it is over a few
+    turns of the loop later, must not depend on how busy the machine is."""
+
+    def __init__(self) -> None:
+        self.beats: dict[str, tuple[float, Callable[[], None]]] = {}
+
+    def beat(self, every: float, call: Callable[[], None], name: str) -> Callable[[], None]:
+        self.beats[name] = every, call
+        return lambda: None
+
+    def seconds(self) -> float:
+        return 0.0
 
 
 class Stage:
@@ -38,9 +54,8 @@ class Stage:
         def report(state: str, why: str) -> None:
             self.said.append((state, why))
 
-        engine = Engine(
-            store or self.store, backend or self.backend, self.clock, new_owner(), report=report, project="p", **more
-        )
+        more = {"report": report, "project": "p", "threads": Calm()} | more
+        engine = Engine(store or self.store, backend or self.backend, self.clock, new_owner(), **more)
         self.engines.append(engine)
         await engine.start()
         return engine

@@ -327,7 +327,7 @@ async def test_a_slow_store_is_written_in_a_thread_and_nothing_changes(
 ) -> None:
     monkeypatch.setattr("callboard.engine.committer.SLOW", 0.0)
     run = stage.run(*SHOW)
-    engine = await stage.engine(backend=_backend(stage))
+    engine = await stage.engine(backend=_backend(stage), threads=Threads())
     differences = _watch(stage, engine)
     await engine.submit(run)
     await passing(stage.clock, lambda: stage.status(run) is SUCCESS)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from engine_stage import Stage
+from engine_stage import Calm, Stage
 
 from callboard.core.status import SUCCESS, Status
 from callboard.engine.tending import EVERY
-from callboard.engine.threads import Threads
 from callboard.errors import StoreError
 from callboard.store.sql.sqlite import SQLiteStore
 from callboard.testing.scripted import HANG
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from pytest import MonkeyPatch
@@ -32,17 +30,6 @@ def _looked(stage: Stage, monkeypatch: MonkeyPatch, error: Exception | None = No
 
     monkeypatch.setattr(stage.store, "backup_if_due", look)
     return looks
-
-
-class Beats(Threads):
-    """Beats that come when a test says so."""
-
-    def __init__(self) -> None:
-        self.calls: dict[str, tuple[float, Callable[[], None]]] = {}
-
-    def beat(self, every: float, call: Callable[[], None], name: str) -> Callable[[], None]:
-        self.calls[name] = every, call
-        return lambda: None
 
 
 async def test_an_engine_that_leaves_in_good_order_looks_whether_a_copy_is_due(
@@ -69,9 +56,9 @@ async def test_one_that_is_interrupted_keeps_nobody_waiting_for_a_copy(stage: St
 async def test_one_that_stays_looks_every_minute_and_goes_on_without_a_copy(
     stage: Stage, monkeypatch: MonkeyPatch
 ) -> None:
-    looks, threads = _looked(stage, monkeypatch, StoreError("the disk is full")), Beats()
+    looks, threads = _looked(stage, monkeypatch, StoreError("the disk is full")), Calm()
     engine = await stage.engine(threads=threads)
-    every, look = threads.calls["callboard-tending"]
+    every, look = threads.beats["callboard-tending"]
     await asyncio.to_thread(look)
     assert (every, len(looks)) == (EVERY, 1)
     run = stage.run("a")
