@@ -141,7 +141,8 @@ def test_a_once_effect_whose_time_is_over_is_not_tried_again(desk: Desk) -> None
     desk.write("send.ai", step)
     desk.good("run", "send.ai", "text", "--id", "s", code=4)
     assert "its time limit was over" in desk.good("show", "s").out
-    assert len(sent(desk)) == 1
+    assert [task["attempt"] for task in desk.json("show", "s")["tasks"] if task["name"] == "send"] == [1]
+    assert len(sent(desk)) <= 1, "on a slow machine its time is over before it has come to that"
 
 
 def test_a_keyed_effect_is_repeated_under_the_same_key(desk: Desk) -> None:

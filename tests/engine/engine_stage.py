@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Any
 
 from callboard.core import plan as plans
@@ -25,12 +26,27 @@ if TYPE_CHECKING:
     from callboard.ports import Store, Write
 
 
+class AtOnce(Executor):
+    """No thread at all."""
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **more: Any) -> Future[Any]:
+        done = Future[Any]()
+        try:
+            done.set_result(call(*args, **more))
+        except BaseException as error:
+            done.set_exception(error)
+        return done
+
+
 class Calm(Threads):
-    """Nothing is slow, and beats come when a test says so: whether a commit goes to the thread, where it is over a few
-    turns of the loop later, must not depend on how busy the machine is."""
+    """Nothing is slow, what goes to a thread is done at once, and beats come when a test says so: how many turns of the
+    loop something takes, while the test's own time goes on, must not depend on how busy the machine is."""
 
     def __init__(self) -> None:
         self.beats: dict[str, tuple[float, Callable[[], None]]] = {}
+
+    def worker(self, name: str) -> Executor:
+        return AtOnce()
 
     def beat(self, every: float, call: Callable[[], None], name: str) -> Callable[[], None]:
         self.beats[name] = every, call

@@ -398,7 +398,7 @@ async def test_what_comes_while_a_commit_is_under_way_is_not_on_disk_with_it(sta
     run = stage.run("a", Task("b", needs=("a",)), Task("c", needs=("b",)))
     release, last = stage.backend.hold("b"), stage.backend.hold("c")
     store = Slow(stage.store)
-    engine = await stage.engine(store)
+    engine = await stage.engine(store, threads=Threads())
     written.set()
     await engine.submit(run)
     await until(lambda: len(stage.backend.begun) == 2)

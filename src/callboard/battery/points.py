@@ -10,6 +10,7 @@ last passing; with more tries than that takes, all states that the disk was ever
 from __future__ import annotations
 
 import shutil
+from bisect import bisect_right
 from hashlib import sha256
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -145,15 +146,23 @@ def chosen(plays: Mapping[str, Play], size: int, seed: object) -> dict[str, list
 def _of_points(plays: Mapping[str, Play], chance: Random, *, every: bool = False) -> list[Try]:
     """Each point, before and after what happens next, at the first and at the last of its passings."""
     wanted = list[Try]()
+    passings = [(one, _passings(one)) for one in plays.values()]
     for name in POINTS:
-        scenes = [one for one in plays.values() if any(passed == name for passed, _ in one.passed)]
-        for one in scenes if every else chance.sample(scenes, min(1, len(scenes))):
-            cuts = [cut for passed, cut in one.passed if passed == name]
+        scenes = [(one, passed[name]) for one, passed in passings if name in passed]
+        for one, cuts in scenes if every else chance.sample(scenes, min(1, len(scenes))):
             for number, cut in {1: cuts[0], len(cuts): cuts[-1]}.items():
                 at = [_state(one, cut), _state(one, cut, after=True)]
                 wanted += [Try(one.scene.name, state, f"{name}:{number}") for state in at]
     chance.shuffle(wanted)
     return wanted
+
+
+def _passings(play: Play) -> dict[str, list[int]]:
+    """By point, behind how many operations it was passed."""
+    found = dict[str, list[int]]()
+    for name, cut in play.passed:
+        found.setdefault(name, []).append(cut)
+    return found
 
 
 def _of_states(plays: Mapping[str, Play], chance: Random) -> list[Try]:
@@ -164,7 +173,7 @@ def _of_states(plays: Mapping[str, Play], chance: Random) -> list[Try]:
 
 def _state(play: Play, cut: int, *, after: bool = False) -> int:
     """The state of the disk behind `cut` operations, told by the length of the log that first led to it."""
-    index = max(index for index, state in enumerate(play.states) if index == 0 or state <= cut)
+    index = max(0, bisect_right(play.states, cut) - 1)
     return play.states[min(index + after, len(play.states) - 1)]
 
 
