@@ -13,7 +13,7 @@ from callboard.battery.proof import Proving
 if TYPE_CHECKING:
     from pathlib import Path
 
-PARTS, KILLS = 4, 25
+PARTS, KILLS = 2, 50
 
 #: Found by every process that is started with it on its path: documents are written where they are read.
 IN_PLACE = """

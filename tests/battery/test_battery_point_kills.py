@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PARTS, KILLS = 4, 30
+PARTS, KILLS = 2, 60  # each part has to play all shows first
 
 #: Found by every process that is started with it on its path: documents are written where they are read.
 IN_PLACE = """
@@ -40,7 +40,7 @@ publish._put = put
 """
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", range(1, PARTS + 1))
 def test_a_process_that_is_killed_at_a_point_is_followed_by_one_that_ends(seed: int, tmp_path: Path) -> None:
     found = prove_point_kills(Proving(tmp_path, KILLS, seed))
