@@ -244,6 +244,36 @@ def test_readers_in_threads_do_not_disturb_a_writer(bench: Bench) -> None:
     assert not faults and len(bench.store.journal(number)) == 50
 
 
+def test_without_descriptors_the_second_to_read_waits_for_the_first(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step failed for it: its answer was there, and whether its document was recorded could not be read."""
+    store = bench.store
+    store.runs()
+    asked, found = threading.Event(), list[object]()
+
+    def reader() -> apsw.Connection:
+        asked.set()
+        raise apsw.CantOpenError("unable to open database file")
+
+    def read() -> None:
+        try:
+            found.append(store.runs())
+        except StoreError as error:
+            found.append(error)
+
+    monkeypatch.setattr(store, "_reader", reader)
+    second = threading.Thread(target=read)
+    with store.snapshot():
+        second.start()
+        assert asked.wait(20)
+    second.join(20)
+    assert found == [[]]
+    store._idle.clear()
+    with pytest.raises(StoreError, match="cannot be opened for this"):
+        store.runs()
+
+
 # ── reading only ────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -47,6 +47,8 @@ SETTINGS = "PRAGMA busy_timeout = 60000; PRAGMA temp_store = MEMORY; PRAGMA sync
 Row = tuple[Any, ...]
 _open: WeakSet[Database] = WeakSet()
 
+#: Seconds in which whoever reads is done with it.
+_OVER = 5.0
 #: Bytes that have to stay free beside a daily copy.
 _ROOM = 64 << 20
 
@@ -61,6 +63,7 @@ class Database:
         self.path, self.readonly, self._vfs = path, readonly, vfs
         self._process = os.getpid()
         self._idle: list[apsw.Connection] = []
+        self._lent = set[apsw.Connection]()
         self._lock: WriteLock | None = None
         self._writer: apsw.Connection | None = None
         self._watcher: apsw.Connection | None = None
@@ -91,11 +94,11 @@ class Database:
         if (held := getattr(self._held, "reader", None)) is not None:
             return self._rows(held, query, bindings)
         try:
-            connection = self._idle.pop() if self._idle else self._reader()
+            connection = self._lend()
             try:
                 found: list[Row] = connection.execute(query, bindings).fetchall()
             finally:
-                self._idle.append(connection)
+                self._give_back(connection)
         except (apsw.Error, UnicodeDecodeError) as error:
             raise translated(error, self.path) from error
         return found
@@ -104,7 +107,7 @@ class Database:
     def snapshot(self) -> Iterator[None]:
         """What this thread reads meanwhile is of one moment. Not for long: the log cannot be copied back over it."""
         self._here()
-        connection = self._idle.pop() if self._idle else self._reader()
+        connection = self._lend()
         self._held.reader = connection
         try:
             self._rows(connection, "BEGIN")
@@ -112,7 +115,34 @@ class Database:
         finally:
             self._held.reader = None
             roll_back(connection)
-            self._idle.append(connection)
+            self._give_back(connection)
+
+    def _lend(self) -> apsw.Connection:
+        """A connection to read with: an idle one, else a new one."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._another()
+        self._lent.add(connection)
+        return connection
+
+    def _another(self) -> apsw.Connection:
+        """Where none can be opened, as no descriptors are left, one of those that others read with: soon they are done,
+        and no step should fail because it was the second to read."""
+        until = time.monotonic() + _OVER
+        while True:
+            try:
+                return self._reader()
+            except apsw.CantOpenError:
+                if not (self._idle or self._lent) or time.monotonic() > until:
+                    raise
+            time.sleep(0.005)
+            with suppress(IndexError):
+                return self._idle.pop()
+
+    def _give_back(self, connection: apsw.Connection) -> None:
+        self._idle.append(connection)
+        self._lent.discard(connection)
 
     def _rows(self, connection: apsw.Connection, query: str, bindings: Sequence[Any] = ()) -> list[Row]:
         try:
