@@ -163,9 +163,9 @@ class Desk:
     def terminal(self, *words: str, columns: int = 80) -> Said:
         """`callboard …` on a terminal; everything it shows is in `out`."""
         pid, screen = pty.fork()
-        if pid == 0:
+        if pid == 0:  # and not from the other side: it might have looked already
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
             os.execv(PROGRAM, [PROGRAM, *words])
-        fcntl.ioctl(screen, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         shown = b"".join(_read(screen))
         os.close(screen)
         _, status = os.waitpid(pid, 0)

@@ -140,7 +140,11 @@ def test_several_processes_keep_the_bound_to_the_last_run_and_letter(tmp_path: P
             )
             for who in range(3)
         ]  # fmt: skip
-        told = [process.communicate("go")[0].split("\n")[:-1] for process in crowd]
+        for process in crowd:  # all of them go before anybody waits for one
+            assert process.stdin is not None
+            process.stdin.close()
+            process.stdin = None
+        told = [process.communicate()[0].split("\n")[:-1] for process in crowd]
         assert [process.returncode for process in crowd] == [0, 0, 0]
         accepted = {line for lines in told for line in lines}
         assert {f"run {row.id}" for row in store.runs() if row.id != "first"} == {
