@@ -180,10 +180,10 @@ def test_taking_the_lock_hands_the_interpreter_to_no_other_thread(bench: Bench) 
     gate, ran = threading.Lock(), threading.Event()
     gate.acquire()
     other = threading.Thread(target=lambda: (gate.acquire(), ran.set()))
-    other.start()
     usual = sys.getswitchinterval()
-    sys.setswitchinterval(3600)  # it can have the interpreter only if we give it up
+    sys.setswitchinterval(3600)  # it can have the interpreter only if we give it up, as we do until it is at the gate
     try:
+        other.start()
         gate.release()
         for _ in range(5000):
             assert bench.store.lock.try_enter()
