@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor, Future
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine_stage import Faulty, Stage, passing, turn, until
 
 from callboard.core.plan import Map, Task
 from callboard.core.status import RUNNING, SUCCESS
 from callboard.engine import room
-from callboard.engine.threads import Threads
 from callboard.errors import NoRoom, StoreError
 from callboard.ports import Done
 from callboard.testing.scripted import HANG, ScriptedBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from callboard.ports import Write
 
@@ -67,28 +65,6 @@ class OnDisk(Faulty):
         return self.inner.load(run)
 
 
-class NoThreads(Threads):
-    """Its store is written where it stands: no time goes by while a real thread waits for its turn."""
-
-    def worker(self, name: str) -> Executor:
-        return AtOnce()
-
-    def seconds(self) -> float:
-        return 0.0
-
-
-class AtOnce(Executor):
-    """Calls what it is given before it returns."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
-        return future
-
-
 def _told(stage: Stage) -> list[str]:
     return [why for state, why in stage.said if state in ("paused", "running")]
 
@@ -130,7 +106,7 @@ async def test_it_goes_on_by_itself_when_the_reserve_stands_again(stage: Stage) 
 async def test_within_ten_seconds_of_room_it_goes_on_even_after_a_long_pause(stage: Stage) -> None:
     run = stage.run("a", Task("b", needs=("a",)))
     disk = Disk(0, reserve=0)
-    engine = await stage.engine(OnDisk(stage, disk), reserve=disk, threads=NoThreads())
+    engine = await stage.engine(OnDisk(stage, disk), reserve=disk)
     await engine.submit(run)
     for _ in range(200):
         await turn(20)
