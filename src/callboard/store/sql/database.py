@@ -366,17 +366,16 @@ class Database:
             raise damaged(self.path, "; ".join(found[:3]))
 
     def _connect_to_write(self) -> apsw.Connection:
-        writer = self._connect(apsw.SQLITE_OPEN_READWRITE)
-        schema.version(writer)
-        writer.execute("PRAGMA journal_mode = WAL").fetchall()
-        writer.file_control("main", apsw.SQLITE_FCNTL_PERSIST_WAL, _PERSIST)
-        writer.execute(q.VIEWS)
+        with self._connected(apsw.SQLITE_OPEN_READWRITE) as writer:
+            schema.version(writer)
+            writer.execute("PRAGMA journal_mode = WAL").fetchall()
+            writer.file_control("main", apsw.SQLITE_FCNTL_PERSIST_WAL, _PERSIST)
+            writer.execute(q.VIEWS)
         return writer
 
     def _close(self, connection: apsw.Connection) -> None:
         if self._untouched:
-            with suppress(apsw.Error):
-                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            _leave_alone(connection)
         _close(connection)
 
     def _begin_anew(self) -> None:
@@ -399,15 +398,24 @@ class Database:
         self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         self._doubt.end()
 
-    def _connect(self, flags: int) -> apsw.Connection:
-        connection = apsw.Connection(str(self.path), flags=flags, vfs=self._vfs)
-        connection.execute(SETTINGS).fetchall()
-        return connection
-
     def _reader(self) -> apsw.Connection:
-        connection = self._connect(apsw.SQLITE_OPEN_READONLY if self.readonly else apsw.SQLITE_OPEN_READWRITE)
-        connection.execute("PRAGMA query_only = ON")
-        return connection
+        with self._connected(apsw.SQLITE_OPEN_READONLY if self.readonly else apsw.SQLITE_OPEN_READWRITE) as reader:
+            reader.execute("PRAGMA query_only = ON")
+        return reader
+
+    @contextmanager
+    def _connected(self, flags: int) -> Iterator[apsw.Connection]:
+        """A connection, to be made ready. One of which nothing can be made is closed here, and copies nothing back:
+        left to the collector of garbage it closes whenever that comes, and if another file has the name by then, it is
+        the log of that one which it removes."""
+        connection = apsw.Connection(str(self.path), flags=flags, vfs=self._vfs)
+        try:
+            connection.execute(SETTINGS).fetchall()
+            yield connection
+        except BaseException:
+            _leave_alone(connection)
+            _close(connection)
+            raise
 
     def _grow(self) -> None:
         log = Path(f"{self.path}-wal")
@@ -447,6 +455,12 @@ def roll_back(connection: apsw.Connection) -> None:
     if connection.in_transaction:
         with suppress(apsw.Error):
             connection.execute("ROLLBACK")
+
+
+def _leave_alone(connection: apsw.Connection) -> None:
+    """Its end will neither copy the log back nor remove it."""
+    with suppress(apsw.Error):
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
 
 
 def _close(connection: apsw.Connection) -> None:
