@@ -13,6 +13,7 @@ import pytest
 
 from callboard.battery.workloads import LETTER, WORKLOADS
 from callboard.cli.main import main
+from callboard.store.whole import MARK
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,6 +74,7 @@ def test_every_kind_of_finding(folder: Path, capsys: pytest.CaptureFixture[str])
     (home / "run/callboard.db.damaged").write_text("its log ends too soon")
     (home / "run/callboard.db.doubtful").touch()
     (home / "cache/.left").touch()
+    (home / "content" / MARK).touch()
     (home / "damaged/once").mkdir(parents=True)
     (home / "backups").mkdir()
     (home / "backups/callboard-20260101T000000Z.db").write_bytes(b"no database" * 1000)
@@ -85,6 +87,7 @@ def test_every_kind_of_finding(folder: Path, capsys: pytest.CaptureFixture[str])
         ("warning", "others may look into the project"),
         ("damaged", "its log ends too soon"),
         ("note", "left by a writer that was killed"),
+        ("note", "the disk failed when names in this folder were synced"),
         ("note", "evidence of a repair"),
         ("damaged", "a copy of the database is damaged"),
         ("warning", "not yet in its place"),

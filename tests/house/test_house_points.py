@@ -56,6 +56,8 @@ EXCEPTIONS = {
     "store/sql/sqlite.py:_asking": "questions only",
     "store/sql/sqlite.py:_create_run": "inside its caller's transaction, which has points before and after",
     "store/sql/sqlite.py:_post": "inside its caller's transaction, which has points before and after",
+    "store/whole.py:_mark": "only after an I/O error",
+    "store/whole.py:_is_marked": "only after an I/O error, and another boot",
     "store/whole.py:_nameless": "a file without a name goes with its process",
     "store/whole.py:_beside": "its caller has the point behind it",
     "store/whole.py:_fill": "its callers have points before and after it",

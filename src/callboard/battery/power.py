@@ -31,6 +31,7 @@ from callboard.battery.show import (
     whole_or_not_at_all,
 )
 from callboard.productions.manager import create_production
+from callboard.store import whole
 from callboard.testing.disk.calls import watched
 from callboard.testing.disk.image import Image, images, killed
 from callboard.testing.disk.log import Log, Named, Renamed
@@ -162,7 +163,10 @@ def examine(played: Played, image: Image, root: Path, random: Random) -> None:
 
 
 def boot_again(root: Path) -> None:
-    """A cut ends the boot that a project's note tells of, and with it what is believed of files never synced."""
+    """A cut ends the boot that a project's note tells of, and with it what is believed of files never synced, and what
+    is doubted."""
+    for mark in root.rglob(whole.MARK):
+        mark.write_text("before the cut")
     for note in root.glob(".callboard/run/*.known"):
         with suppress(ValueError):
             note.write_text(json.dumps({**json.loads(note.read_text()), "boot": "before the cut"}))

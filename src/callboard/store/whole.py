@@ -6,8 +6,9 @@ files, are the bytes written beside their place and renamed. Those names have to
 may write the same content; so a writer locks his file, and the next one of that name clears what nobody has locked.
 
 A sync that has failed is not asked again: the kernel calls the pages clean that it could not write, and the next
-sync says yes to them. Bytes are written into a new file then, and a directory whose sync has failed is remembered
-as `doubtful`, so that whoever finds his file in it puts it there anew.
+sync says yes to them. Bytes are written into a new file then, and a directory whose sync has failed is `doubtful`:
+whoever finds his file in it puts it there anew. It is marked, because the next to find it may be another process;
+as the doubt is about what the kernel remembers, the mark is not synced, and means nothing after the next boot.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 _NO_SUCH_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.ENOSYS)
 _NO_SUCH_LINKS = (errno.EPERM, errno.ENOENT, errno.EXDEV, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
-doubtful_folders: set[tuple[int, int]] = set()
+MARK = ".callboard-doubtful"
+doubtful_folders: set[tuple[int, int]] = set()  # of this process: a disk that fails may not take the mark
 _settled: set[tuple[int, int]] = set()
 
 
@@ -37,12 +39,20 @@ def sync(directory: int) -> None:
         os.fsync(directory)
     except OSError:
         doubtful_folders.add(_identity(directory))
+        with suppress(OSError):
+            _mark(directory)
         raise
 
 
 def doubtful(directory: int | Path) -> bool:
-    """Whether a sync of this directory has failed in this process: a name in it is durable once it is made anew."""
-    return bool(doubtful_folders) and _identity(directory) in doubtful_folders
+    """Whether a sync of this directory has failed since the machine started: a name in it is durable once it is made
+    anew."""
+    if doubtful_folders and _identity(directory) in doubtful_folders:
+        return True
+    try:
+        return _is_marked(directory)
+    except OSError:
+        return False
 
 
 def make_folder(directory: int, name: str, mode: int) -> bool:
@@ -116,6 +126,36 @@ def settle(directory: int, folder: int) -> None:
 def _identity(file: int | Path) -> tuple[int, int]:
     status = os.stat(file)
     return status.st_dev, status.st_ino
+
+
+def _mark(directory: int) -> None:
+    file = os.open(MARK, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)
+    try:
+        os.write(file, boot().encode())
+    finally:
+        os.close(file)
+
+
+def _is_marked(directory: int | Path) -> bool:
+    """Raises OSError, mostly because there is no mark. One of an earlier boot is taken away."""
+    place, name = (directory, MARK) if isinstance(directory, int) else (None, directory / MARK)
+    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place)
+    try:
+        of_now = os.read(file, 100).decode("ascii", "replace") in ("", boot())
+    finally:
+        os.close(file)
+    if not of_now:
+        os.unlink(name, dir_fd=place)
+    return of_now
+
+
+def boot() -> str:
+    """Which start of the machine this is; "" where it does not tell."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
 
 
 def _nameless(place: int) -> int | None:

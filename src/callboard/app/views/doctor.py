@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from callboard.app.wiring import load, visit
 from callboard.errors import CallboardError
 from callboard.ports import Finding
+from callboard.store.whole import MARK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -86,7 +87,10 @@ def _leftovers(project: Project) -> Iterator[Finding]:
             "note", "the disk failed in a write; the next to open the project makes sure of its log", str(mark)
         )
     for path in sorted(project.home.glob("**/.*")):
-        if path.is_file():
+        if path.name == MARK:
+            said = "the disk failed when names in this folder were synced; what is written here is made anew"
+            yield Finding("note", said, str(path.parent))
+        elif path.is_file():
             yield Finding("note", "left by a writer that was killed; the next one of that name clears it", str(path))
 
 

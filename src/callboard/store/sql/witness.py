@@ -108,7 +108,7 @@ class Witness:
             )
         with suppress(OSError):
             return self.mark.read_text("utf-8")
-        if self._known().get("boot") == _boot():
+        if self._known().get("boot") == whole.boot():
             for _ in range(_TRIES):
                 self._seen = index = self._read_index()
                 salt = self._salt()
@@ -128,7 +128,7 @@ class Witness:
     def log_is_anothers(self) -> bool:
         """Whether not one part of the log is of the generation that the index tells of, or told of when the mark was
         made. (A log whose header alone was changed is not another's.)"""
-        index = self._read_index() if self._known().get("boot") == _boot() else None
+        index = self._read_index() if self._known().get("boot") == whole.boot() else None
         try:
             log = self._log.read_bytes()
         except OSError:
@@ -159,7 +159,7 @@ class Witness:
     def note(self, connection: apsw.Connection) -> None:
         """From now on this database and this boot are known. Lossy: it is a help and no record."""
         number = connection.pragma("user_version")
-        told = {"boot": _boot(), "database": number, "birth": _first_birth(connection)}
+        told = {"boot": whole.boot(), "database": number, "birth": _first_birth(connection)}
         if self._known() != told:
             with suppress(OSError):
                 whole.replace(self._note.parent, self._note.name, json.dumps(told).encode(), synced=False)
@@ -239,10 +239,3 @@ def _told(note: Path) -> dict[str, object]:
     except (OSError, ValueError):
         return {}
     return told if isinstance(told, dict) else {}
-
-
-def _boot() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    except OSError:
-        return ""
