@@ -37,9 +37,8 @@ def test_the_log_of_a_process_that_ended_in_doubt_is_written_anew(lasting: bool)
     assert end_in_doubt(1, lasting) == []
 
 
-@pytest.mark.parametrize("every", [6, 7], ids=["contents", "documents"])
-def test_the_names_that_a_process_in_doubt_has_left_are_made_anew(every: int) -> None:
-    assert end_in_doubt(0, False, every) == []
+def test_the_names_that_a_process_in_doubt_has_left_are_made_anew() -> None:
+    assert end_in_doubt(0, False, 7) == []
 
 
 def test_it_would_be_found_if_nobody_doubted_a_log_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
