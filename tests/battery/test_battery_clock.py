@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from callboard.battery import clock, crowd
-from callboard.battery.clock import Jump, jumps, prove_clock
+from callboard.battery.clock import Jump, Trial, jumps, prove_clock
+from callboard.battery.crowd import Noise
 from callboard.battery.proof import Proving
 from callboard.battery.proofs import PROOFS
 
@@ -57,9 +58,36 @@ def test_it_would_be_found_if_anything_counted_by_the_wall(
 ) -> None:
     monkeypatch.setattr(crowd, "BEFORE", mechanism)
     monkeypatch.setattr(clock, "jumps", lambda: [Jump(to, (to,))])
+    monkeypatch.setattr(clock, "AGAIN", 0)
     found = prove_clock(Proving(tmp_path, 1))
     print(*found.failures, sep="\n")
     assert [what for what in found.failures if says in what]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "tried", "failures"),
+    [
+        ([9.0, 2.0], 2, []),
+        ([9.0, 9.0, 9.0], 3, ["+1: retry took 9.00 s, not 2"]),
+        ([0.1], 1, ["+1: retry took 0.10 s, not 2"]),
+    ],
+    ids=["once", "always", "too-soon"],
+)
+def test_what_came_late_is_tried_again_and_what_came_too_soon_is_told(
+    seconds: list[float], tried: int, failures: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders: list[Path] = []
+
+    def jumped(folder: Path, *how: object) -> Trial:
+        folders.append(folder)
+        return Trial([], {"retry": seconds[len(folders) - 1]})
+
+    monkeypatch.setattr(clock, "_library", lambda: "there")
+    monkeypatch.setattr(clock, "_jumped", jumped)
+    monkeypatch.setattr(clock, "jumps", lambda: [Jump("+1", ("+1",))])
+    monkeypatch.setattr(Noise, "__exit__", lambda self, *error: self._process.communicate())  # it was calm
+    assert prove_clock(Proving(tmp_path, 1)).failures == failures
+    assert len(set(folders)) == tried
 
 
 def test_clocks_change_twice_a_year_where_they_change_at_all() -> None:

@@ -45,6 +45,7 @@ SIDE_BY_SIDE = 3
 LEASE = 1.0  # seconds for which the neighbour lends itself a run
 LATE = 0.8  # seconds that what is due may come late or be seen late, beside what the machine is late …
 STOPPED = 2.0  # … and a limit, since it is not over before what hangs has been ended
+AGAIN = 2  # times that a jump is tried anew after which something came late: a machine may be, and a clock always is
 RETRY, REVIEW, LIMIT = 2.0, 2.5, 3.5  # seconds
 MEANT = {"retry": RETRY, "review": REVIEW, "limit": LIMIT, "shortest lease": LEASE, "longest lease": LEASE}
 DAY, YEAR = 86_400.0, 365 * 86_400.0
@@ -149,7 +150,7 @@ def prove_clock(proving: Proving) -> Found:
     chosen = [(known[n % len(known)], chance.uniform(0.0, 0.4)) for n in range(proving.size)]
     trials: list[Trial] = []
     with Noise() as noise, ThreadPoolExecutor(SIDE_BY_SIDE) as hands:
-        for trial in hands.map(lambda n: _jumped(proving.folder / f"{n}", *chosen[n], library), range(proving.size)):
+        for trial in hands.map(lambda n: _tried(proving.folder / f"{n}", *chosen[n], library), range(proving.size)):
             trials.append(trial)
             proving.say(f"{len(trials)} of {proving.size}")
     failures, off = list[str](), dict.fromkeys(MEANT, 0.0)
@@ -161,13 +162,32 @@ def prove_clock(proving: Proving) -> Found:
     return Found(len(trials), failures, figures | {"noise s": noise.worst})
 
 
+def _tried(folder: Path, how: Jump, moment: float, library: str) -> Trial:
+    """What came of a jump; of the last one, if others that have shown nothing worse were too late."""
+    trial = _jumped(folder, how, moment, library)
+    for again in range(1, AGAIN + 1):
+        if not trial.wrong and _is_only_late(trial):
+            trial = _jumped(folder.with_name(f"{folder.name}-again-{again}"), how, moment, library)
+    return trial
+
+
+def _is_only_late(trial: Trial) -> bool:
+    off = [(seconds - MEANT[what], *_bounds(what)) for what, seconds in trial.seconds.items()]
+    return all(least <= by for by, least, _ in off) and any(by > most for by, _, most in off)
+
+
 def _untimely(trial: Trial, noise: float) -> Iterator[str]:
     """What has not lasted as long as it was meant to, by the clock that nobody has touched."""
     for what, seconds in trial.seconds.items():
-        off = seconds - MEANT[what]
-        early = 0.05 if "lease" in what else LATE + 3 * noise  # of the others the beginning is seen late
-        if off < -early or off > (STOPPED if what == "limit" else LATE) + 3 * noise:
+        least, most = _bounds(what, noise)
+        if not least <= seconds - MEANT[what] <= most:
             yield f"{what} took {seconds:.2f} s, not {MEANT[what]:g}"
+
+
+def _bounds(what: str, noise: float = 0.0) -> tuple[float, float]:
+    """By how much too short and too long it may be: of what is no lease the beginning is seen late."""
+    least = 0.05 if "lease" in what else LATE + 3 * noise
+    return -least, (STOPPED if what == "limit" else LATE) + 3 * noise
 
 
 def _library() -> str | None:

@@ -25,7 +25,7 @@ from callboard.app.settings import from_environment
 from callboard.app.stage.facade import arun
 from callboard.app.views.runs import runs
 from callboard.app.wiring import open_house
-from callboard.battery.crowd import Crowd, Member, Noise, until
+from callboard.battery.crowd import PATIENCE, Crowd, Member, Noise, until
 from callboard.battery.history import check, watch
 from callboard.battery.proof import Found, Proving
 from callboard.core.status import SUCCESS
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 SUBMITTERS, TIMES = 3, 10
 READS = 0.2  # seconds that 99 of 100 reads take at most
+EACH = 0.5  # seconds, of all that a submitter has for one run that there is room for, however busy the machine is
 FLAT = 20.0  # MB that a submitter may grow by between the first refusals and the last
 _SUBMIT = "from callboard.battery.queue import submit; submit()"
 _READ = "from callboard.battery.queue import read; read()"
@@ -59,7 +60,7 @@ def prove_queue(proving: Proving) -> Found:
     """`size` is how many runs there is room for."""
     folder, room = proving.folder, max(proving.size, SUBMITTERS)
     database = _project(folder)
-    share = str(TIMES * room // SUBMITTERS)
+    share, long = str(TIMES * room // SUBMITTERS), PATIENCE + EACH * room
     with Noise() as noise, Crowd(folder, CALLBOARD_MOST_RUNS=str(room), **{_SHARE: share}) as crowd:
         wrong = _left(crowd.callboard("run", "waits.ai", "--id", "waits"), 4)
         submitters = [crowd.python(_SUBMIT, str(n)) for n in range(SUBMITTERS)]
@@ -67,11 +68,12 @@ def prove_queue(proving: Proving) -> Found:
         until(
             "all have tried",
             lambda: all((folder / f"tried-{n}").exists() or _gone(one) for n, one in enumerate(submitters)),
+            seconds=long,
         )
         proving.say("full")
         wrong += _as_full(folder, database, room) + _at_the_door(crowd)
         (folder / _GATE).touch()
-        wrong += [what for member in submitters for what in _left(member, 0)]
+        wrong += [what for member in submitters for what in _left(member, 0, long)]
         (folder / _OVER).touch()
         wrong += _left(reader, 0) + _left(crowd.callboard("run", "waits.ai", "--id", "later"), 4)
     told = [_told(folder / f"told-{n}.json") for n in range(SUBMITTERS)]
@@ -105,9 +107,9 @@ def _gone(member: Member) -> bool:
     return member.process.poll() is not None
 
 
-def _left(member: Member, code: int) -> list[str]:
-    """What was wrong with the end of a process."""
-    left = member.wait()
+def _left(member: Member, code: int, seconds: float = PATIENCE) -> list[str]:
+    """What was wrong with the end of a process. Raises TookTooLong."""
+    left = member.wait(seconds)
     return [] if left == code else [f"a process ended with {left}, not {code}: {member.said()[-500:]}"]
 
 
