@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from callboard.battery import crowd
-from callboard.battery.lost import LOSSES, lose, prove_lost, wrong
+from callboard.battery.crowd import until
+from callboard.battery.lost import LOSSES, _resumed, lose, prove_lost, wrong
 from callboard.battery.proof import Proving
 from callboard.battery.proofs import PROOFS
 
@@ -57,3 +59,27 @@ def test_it_would_be_found_without(
     monkeypatch.setattr(crowd, "BEFORE", without)
     trial = lose(tmp_path / "show", next(loss for loss in LOSSES if loss.name == name), "command")
     assert any(said in what for what in wrong(trial, 0.0)), trial
+
+
+class Late:
+    """A `resume` that was begun before a lease was over, and asks only after it."""
+
+    begun = 0.0
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def callboard(self, *argv: str) -> Late:
+        self.asked += 1
+        self.begun = time.time()
+        return self
+
+    def wait(self) -> int:
+        until("the lease is over", lambda: time.time() > self.begun + 0.05)
+        return 0
+
+
+def test_who_asks_too_late_to_be_refused_has_the_run() -> None:
+    one: Any = Late()
+    assert _resumed(one, time.time() + 0.03) == (one, [])
+    assert one.asked == 1

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SOON, LEASE = 2.0, 2.0  # seconds: until somebody else has it; that an owner elsewhere is believed
-LINGER = 1.0  # seconds after the end in which the last process of a step may leave
+LINGER = 3.0  # seconds after the end in which the last process of a step may leave
 SIDE_BY_SIDE = 4
 _BUSY = 9
 
@@ -192,14 +192,17 @@ def _rewritten(database: Path, loss: Loss) -> float | None:
 
 
 def _resumed(crowd: Crowd, since: float) -> tuple[Member, list[str]]:
-    """Resume the run from `since` on; whoever asks sooner is told that it is somebody's."""
-    member, wrong = crowd.callboard("resume", "lost"), list[str]()
-    if since > member.begun and (code := member.wait()) != _BUSY and time.time() < since:
-        wrong.append(f"while its owner had to be believed, `resume` left with {code}: {member.said()[-500:]}")
-    if since > member.begun:
+    """Resume the run from `since` on; whoever asks sooner is told that it is somebody's. (One that was begun sooner may
+    ask only then, on a busy machine.)"""
+    member = crowd.callboard("resume", "lost")
+    if since <= member.begun:
+        return member, []
+    if (code := member.wait()) == _BUSY:
         until("the lease of its owner is over", lambda: time.time() > since)
-        member = crowd.callboard("resume", "lost")
-    return member, wrong
+        return crowd.callboard("resume", "lost"), []
+    if time.time() < since:
+        return member, [f"while its owner had to be believed, `resume` left with {code}: {member.said()[-500:]}"]
+    return member, []
 
 
 def _left(folder: Path) -> int:
