@@ -45,7 +45,7 @@ SIDE_BY_SIDE = 3
 LEASE = 1.0  # seconds for which the neighbour lends itself a run
 LATE = 0.8  # seconds that what is due may come late or be seen late, beside what the machine is late …
 STOPPED = 2.0  # … and a limit, since it is not over before what hangs has been ended
-AGAIN = 2  # times that a jump is tried anew after which something came late: a machine may be, and a clock always is
+AGAIN = 2  # times that an untimely jump is tried anew: who does or sees it may be late, a clock that jumps always is
 RETRY, REVIEW, LIMIT = 2.0, 2.5, 3.5  # seconds
 MEANT = {"retry": RETRY, "review": REVIEW, "limit": LIMIT, "shortest lease": LEASE, "longest lease": LEASE}
 DAY, YEAR = 86_400.0, 365 * 86_400.0
@@ -163,17 +163,12 @@ def prove_clock(proving: Proving) -> Found:
 
 
 def _tried(folder: Path, how: Jump, moment: float, library: str) -> Trial:
-    """What came of a jump; of the last one, if others that have shown nothing worse were too late."""
+    """What came of a jump; of the last one, if others that have shown nothing worse were untimely."""
     trial = _jumped(folder, how, moment, library)
     for again in range(1, AGAIN + 1):
-        if not trial.wrong and _is_only_late(trial):
+        if not trial.wrong and any(_untimely(trial, 0.0)):
             trial = _jumped(folder.with_name(f"{folder.name}-again-{again}"), how, moment, library)
     return trial
-
-
-def _is_only_late(trial: Trial) -> bool:
-    off = [(seconds - MEANT[what], *_bounds(what)) for what, seconds in trial.seconds.items()]
-    return all(least <= by for by, least, _ in off) and any(by > most for by, _, most in off)
 
 
 def _untimely(trial: Trial, noise: float) -> Iterator[str]:
