@@ -20,6 +20,10 @@ NOBODY_SWEEPS = """
 from callboard.backends import supervisor
 supervisor.sweep = lambda marked: 0
 """
+NOBODY_LOOKS = """
+from callboard.backends import leavings
+leavings.Leavings.clear = lambda self, had: None
+"""
 A_NUMBER_IS_A_PROCESS = """
 from callboard.engine import owner
 began = owner.started
@@ -49,6 +53,7 @@ def test_what_a_lost_worker_had_at_work_is_soon_somebody_elses(tmp_path: Path) -
     ("name", "without", "said"),
     [
         ("supervisor", NOBODY_SWEEPS, "were left behind"),
+        ("engine and supervisor", NOBODY_LOOKS, "beside what its first attempt had started"),
         ("number used again", A_NUMBER_IS_A_PROCESS, "who took it over left with 9"),
         ("another host", ANOTHER_HOST_IS_DEAD, "before its owner's lease was over"),
     ],

@@ -15,7 +15,7 @@ from engine_stage import turn, until
 from callboard.core.deadline import Now, after
 from callboard.engine.clock import SystemClock
 from callboard.engine.deadlines import Deadlines
-from callboard.engine.doorbell import Doorbell, ring
+from callboard.engine.doorbell import Doorbell, ring, silent
 from callboard.engine.owner import alive, keeps, new_owner, retire, started
 from callboard.engine.texts import Texts
 from callboard.engine.timers import Timers
@@ -126,7 +126,7 @@ def test_a_process_that_has_ended_is_not_alive() -> None:
 
 
 @pytest.mark.parametrize("deep", [False, True], ids=["short", "longer-than-a-socket-takes"])
-async def test_a_bell_is_heard_and_those_of_the_dead_are_taken_down(tmp_path: Path, deep: bool) -> None:
+async def test_a_bell_is_heard_and_that_of_a_dead_engine_hangs_there_in_silence(tmp_path: Path, deep: bool) -> None:
     folder = tmp_path.joinpath(*["a-rather-long-name"] * (8 if deep else 0))
     folder.mkdir(parents=True, exist_ok=True)
     heard: list[int] = []
@@ -142,8 +142,8 @@ async def test_a_bell_is_heard_and_those_of_the_dead_are_taken_down(tmp_path: Pa
     assert dead._socket is not None
     asyncio.get_running_loop().remove_reader(dead._socket)
     dead._socket.close()
-    assert ring(folder) == 0 and not dead.path.exists()
-    assert ring(folder / "nowhere") == 0
+    assert ring(folder) == 0 and silent(folder) == [dead.path]
+    assert ring(folder / "nowhere") == 0 and silent(folder / "nowhere") == []
 
 
 def test_fresh_outcomes_are_kept_for_two_generations() -> None:

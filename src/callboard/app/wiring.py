@@ -135,14 +135,19 @@ class House:
     def apply(self, run: int, facts: Sequence[Fact]) -> Applied:
         """Put facts into a run's inbox; judge them here when nobody carries the run out."""
         folder = self.project.bells if self.project is not None else None
-        applied: Applied = load("engine.apply", "apply")(self.store, self.clock, run, facts, folder=folder)
+        judge = load("engine.apply", "apply")
+        applied: Applied = judge(self.store, self.clock, run, facts, folder=folder, clear=self.clear)
         return applied
 
     def replace(self, run: int, successor: Callable[[RunRows, Run], Any]) -> RunRow | None:
         """End a run and begin the one that `successor` makes of it, as `engine.replacing.replace` says."""
         swap = load("engine.replacing", "replace")
-        replaced: RunRow | None = swap(self.store, self.clock, run, successor, self.shelf.put)
+        replaced: RunRow | None = swap(self.store, self.clock, run, successor, self.shelf.put, clear=self.clear)
         return replaced
+
+    def clear(self, had: Owner | None) -> None:
+        """End what dead engines of this project have left behind, at least what this one has."""
+        self.leavings.clear(had)
 
     @cached_property
     def reserve(self) -> Any:
@@ -205,11 +210,21 @@ class House:
         return cache
 
     @cached_property
+    def leavings(self) -> Any:
+        """What dead engines of this project have left behind. A copy of the project has its name, but another place on
+        the disk; whoever sees other process numbers is on another host."""
+        if self.project is None:
+            return load("backends.leavings", "Leavings")(secrets.token_hex(16))
+        place = os.stat(self.project.home)
+        return load("backends.leavings", "Leavings")(f"{self.name} {place.st_dev} {place.st_ino} {host_id()}")
+
+    @cached_property
     def executors(self) -> dict[str, Any]:
         """The built-in executors, by kind."""
+        supervise = importlib.import_module("callboard.backends.supervisor")
         found = [
             load("executors.llm", "Llm")(),
-            load("executors.command", "Command")(importlib.import_module("callboard.backends.supervisor")),
+            load("executors.command", "Command")(supervise, whose=self.leavings.whose),
             load("executors.human", "Human")(),
             load("executors.files", "AiSource")(),
             load("executors.files", "AiResult")(),
@@ -250,6 +265,7 @@ class House:
             lease=self.settings.lease,
             report=report,
             reserve=self.reserve,
+            clear=self.clear,
         )
         link.engine = engine
         return engine
@@ -416,7 +432,7 @@ def _backend(house: House, link: _Link, shelf: Shelf) -> Backend:
         close=house.functions.close if house.inside else lambda: None,
     )
     children = load("backends.children", "Children")(
-        load("backends.child", "Settings")(str(house.root), _child_environment(os.environ)),
+        load("backends.child", "Settings")(str(house.root), _child_environment(os.environ), whose=house.leavings.whose),
         wrap=lambda last: chain(middleware, last),
         context=contexts,
         seen=load("executors.chain", "seen_by_function"),

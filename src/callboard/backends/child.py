@@ -50,13 +50,15 @@ Pipe: TypeAlias = asyncio.ReadTransport | asyncio.WriteTransport
 
 
 class Settings(NamedTuple):
-    """How children are started: `root` is the project's directory (None: no user modules), `env` all they get."""
+    """How children are started: `root` is the project's directory (None: no user modules), `env` all they get;
+    `whose` tells in their marks who has started them."""
 
     root: str | None
     env: Mapping[str, str]
     grace: float = supervisor.GRACE
     nice: int = supervisor.NICE
     output: Callable[[str], None] = lambda line: None  # what a child writes outside of any call
+    whose: str = ""
 
 
 class Flight:
@@ -196,7 +198,7 @@ class Child:
     # ── its life ────────────────────────────────────────────────────────────────────────────────────────
 
     async def _live(self) -> None:
-        marked = supervisor.mark()
+        marked = supervisor.mark(self._settings.whose)
         pipes: list[Pipe] = []
         files: list[Any] = []
         try:

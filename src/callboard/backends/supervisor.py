@@ -26,12 +26,13 @@ import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
 GRACE = 5.0  # seconds between the polite signal and the hard one
 NICE = 10
 HURRY = signal.SIGINT  # to a supervisor: end the tree, and be soon done with politeness
 MARK = "CALLBOARD_TREE"  # environment variable all processes of a tree inherit
+_LONGEST = 4 << 20  # bytes of an environment: more than Linux gives room for
 _AFTERLIFE = 1.0  # seconds that what a process leaves behind has to end politely
 _PDEATHSIG, _SUBREAPER = 1, 36  # prctl
 _TAKEN_FIRST = 500  # of 1000, for the kernel when memory has run out
@@ -52,9 +53,22 @@ def argv(command: list[str], *, status: int, grace: float = GRACE, nice: int = N
     return [*head, *command]
 
 
-def mark() -> str:
-    """A new value for the environment variable `MARK`."""
-    return secrets.token_hex(16)
+def mark(whose: str = "") -> str:
+    """A new value for the environment variable `MARK`; `whose` tells who starts the tree, see `leavings.py`."""
+    return whose + secrets.token_hex(16)
+
+
+def mark_of(pid: int) -> str:
+    """The mark that a process carries; empty when it has none, is gone, or is another user's."""
+    try:
+        file = os.open(f"/proc/{pid}/environ", os.O_RDONLY)
+        try:
+            environ = os.read(file, _LONGEST)  # three calls, not the seven of a file object: there are many processes
+        finally:
+            os.close(file)
+    except OSError:
+        return ""
+    return (b"\0" + environ).partition(f"\0{MARK}=".encode())[2].partition(b"\0")[0].decode(errors="replace")
 
 
 def sweep(marked: str) -> int:
@@ -62,20 +76,19 @@ def sweep(marked: str) -> int:
 
     One look may miss a process that is another one by now, two in a row hardly.
     """
-    needle = f"{MARK}={marked}".encode()
     found = empty = 0
     while empty < 2:
-        killed = _sweep_once(needle)
+        killed = _sweep_once(marked)
         empty = 0 if killed else empty + 1
         found += killed
     return found
 
 
-def _sweep_once(needle: bytes) -> int:
+def _sweep_once(marked: str) -> int:
     found = 0
-    for pid in _pids():
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
-            if needle in file.read().split(b"\0") and pid != os.getpid():
+    for pid in pids():
+        if mark_of(pid) == marked and pid != os.getpid():
+            with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
                 found += 1
     return found
@@ -235,16 +248,27 @@ def _signal(pid: int, number: int) -> None:
 
 def _descendants(of: int) -> list[int]:
     """All living processes below one; the dead that wait to be reaped do not count."""
-    children: dict[int, list[int]] = {}
-    for pid in _pids():
+    return below(children(), of)
+
+
+def children() -> dict[int, list[int]]:
+    """The living children of every process that has any."""
+    found: dict[int, list[int]] = {}
+    for pid in pids():
         if (parent := _parent(pid)) is not None:
-            children.setdefault(parent, []).append(pid)
+            found.setdefault(parent, []).append(pid)
+    return found
+
+
+def below(children: Mapping[int, list[int]], of: int, without: Container[int] = ()) -> list[int]:
+    """All processes below one, but for those in `without` and what is below these."""
     found: list[int] = []
-    below = list(children.get(of, ()))
-    while below:
-        pid = below.pop()
-        found.append(pid)
-        below += children.get(pid, ())
+    todo = list(children.get(of, ()))
+    while todo:
+        pid = todo.pop()
+        if pid not in without:
+            found.append(pid)
+            todo += children.get(pid, ())
     return found
 
 
@@ -254,6 +278,12 @@ def _parent(pid: int) -> int | None:
     if fields is None or (fields[0] in (b"Z", b"X") and int(fields[17]) < 2):  # others may outlive its main thread
         return None
     return int(fields[1])
+
+
+def ticks(pid: int) -> int | None:
+    """When a living process began, in clock ticks since boot: with its number it names a process for good."""
+    fields = _stat(pid)
+    return None if fields is None or fields[0] in (b"Z", b"X") else int(fields[19])
 
 
 def _began(pid: int) -> float | None:
@@ -272,7 +302,8 @@ def _stat(pid: int) -> list[bytes] | None:
     return fields if len(fields) > 19 else None
 
 
-def _pids() -> list[int]:
+def pids() -> list[int]:
+    """The numbers of all processes that can be seen."""
     try:
         return [int(name) for name in os.listdir("/proc") if name.isdigit()]
     except OSError:

@@ -1,10 +1,12 @@
 """T10: workers are lost in every way, what they had at work is soon somebody else's, and nothing of them is left.
 
-Killed are the process of a step, its supervisor, both, and the engine while its children live. Two more things are
-played, because one machine cannot do them: that the process number of a dead engine belongs to somebody else by now
-(its owner is given the number of this very process), and that the owner is on another host (it is given another host's
-name), which has to be believed until its lease is over and no longer. Each is done to a function in a child and to a
-command, and each step has a process below it that would rather stay.
+Killed are the process of a step, its supervisor, both, the engine while its children live, and all of them in the same
+moment: then only marks tell whose is what has stayed. Two more things are played, because one machine cannot do them:
+that the process number of a dead engine belongs to somebody else by now (its owner is given the number of this very
+process), and that the owner is on another host (it is given another host's name), which has to be believed until its
+lease is over and no longer. Each is done to a function in a child and to a command, and each step has a process in a
+session of its own that would rather stay; where nobody is left to end it, it does not even listen. The next attempt
+looks for it: the two must never be there together.
 
 A take-over is measured from the kill, or from the end of a lease that has to be waited for, to the first line of the
 new attempt. Where an engine was killed it begins with the start of another process.
@@ -38,12 +40,24 @@ _BUSY = 9
 STEP = """
 import os, subprocess, sys, time
 
+def told(file):
+    try:
+        with open(file) as told: return told.read()
+    except OSError:
+        return ""
+
+def lives(pid):
+    return told(f"/proc/{pid}/stat").rpartition(")")[2].split()[:1] not in ([], ["Z"], ["X"])
+
 def stays():
-    with open("up", "a") as up: up.write(f"{os.getpid()} {time.time()}\\n")
+    met = lives(told("company"))
+    with open("up", "a") as up: up.write(f"{os.getpid()} {time.time()} {met}\\n")
     with open("up") as up: is_first = len(up.readlines()) == 1
     if is_first:
-        subprocess.Popen(["sleep", "600"], start_new_session=True)
-        open("company", "w").close()
+        company = subprocess.Popen(COMPANY, start_new_session=True)
+        while not told(f"/proc/{company.pid}/cmdline").startswith("sleep"): time.sleep(0.01)
+        with open("half", "w") as file: file.write(str(company.pid))
+        os.rename("half", "company")
         time.sleep(600)
     return "done"
 
@@ -61,12 +75,17 @@ _STEPS = {
 }
 
 
+_COMPANY = {False: ["sleep", "600"], True: ["sh", "-c", "trap '' TERM; exec sleep 600"]}
+
+
 class Loss(NamedTuple):
-    """A way to be lost. `kills` are the processes that are killed; `owner` is what its row says afterwards."""
+    """A way to be lost. `kills` are the processes that are killed; `owner` is what its row says afterwards; what its
+    step has started is `deaf` to who asks it to leave."""
 
     name: str
     kills: tuple[str, ...]
     owner: str = ""
+    deaf: bool = False
 
     @property
     def is_of_engine(self) -> bool:
@@ -79,6 +98,7 @@ LOSSES = (
     Loss("step and supervisor", ("step", "supervisor")),
     Loss("engine", ("engine",)),
     Loss("engine and step", ("engine", "step")),
+    Loss("engine and supervisor", ("engine", "supervisor"), deaf=True),
     Loss("number used again", ("engine",), "number"),
     Loss("another host", ("engine",), "host"),
 )
@@ -130,10 +150,10 @@ def wrong(trial: Trial, noise: float) -> list[str]:
 def lose(folder: Path, loss: Loss, by: str) -> Trial:
     """Begin a run, lose its worker, and see who goes on with it."""
     with Crowd(folder, CALLBOARD_LEASE=str(LEASE)) as crowd:
-        database = _lay_out(folder, by)
+        database = _lay_out(folder, loss, by)
         owner = member = crowd.callboard("run", "show.ai", "text", "--id", "lost")
         until("the step has begun", lambda: len(_begun(folder)) == 1 and (folder / "company").exists())
-        step = _begun(folder)[0][0]
+        step = _begun(folder)[0].pid
         pids = {"step": step, "supervisor": _parent(step), "engine": owner.pid}
         for name in loss.kills:
             with suppress(ProcessLookupError):  # it was quick to follow the one before
@@ -144,7 +164,10 @@ def lose(folder: Path, loss: Loss, by: str) -> Trial:
             since = _rewritten(database, loss) or since
             member, wrong = _resumed(crowd, since)
         until("a new attempt has begun", lambda: len(_begun(folder)) > 1 or member.process.poll() is not None)
-        taken = _begun(folder)[1][1] - since if len(_begun(folder)) > 1 else math.inf
+        begun = _begun(folder)[1:]
+        taken = begun[0].at - since if begun else math.inf
+        if begun and begun[0].met:
+            wrong.append("it was begun again beside what its first attempt had started")
         code = member.wait()
         orphans = _left(folder)
     if code != 0:
@@ -154,21 +177,28 @@ def lose(folder: Path, loss: Loss, by: str) -> Trial:
     return Trial(loss, by, taken, orphans, wrong + check(database))
 
 
-def _lay_out(folder: Path, by: str) -> Path:
+def _lay_out(folder: Path, loss: Loss, by: str) -> Path:
     (folder / "function").mkdir(parents=True)
-    (folder / "function/step.py").write_text(STEP)
+    (folder / "function/step.py").write_text(STEP.replace("COMPANY", repr(_COMPANY[loss.deaf])))
     step = _STEPS[by].replace("PYTHON", json.dumps(sys.executable))
     (folder / "show.ai").write_text(f"name: Lost\npipe:\n  - {step}\n")
     return folder / ".callboard/callboard.db"
 
 
-def _begun(folder: Path) -> list[tuple[int, float]]:
-    """(process, time) of each attempt that has begun."""
+class _Begun(NamedTuple):
+    """An attempt that has begun, and whether it `met` what the first one had started."""
+
+    pid: int
+    at: float
+    met: bool
+
+
+def _begun(folder: Path) -> list[_Begun]:
     try:
         lines = (folder / "up").read_text().splitlines()
     except OSError:
         return []
-    return [(int(pid), float(at)) for pid, at in (line.split() for line in lines)]
+    return [_Begun(int(pid), float(at), met == "True") for pid, at, met in map(str.split, lines)]
 
 
 def _parent(pid: int) -> int:

@@ -61,7 +61,7 @@ PROOFS: tuple[Proof, ...] = (
     # T10
     Proof(
         "lost", "workers are lost: what they had at work is soon somebody else's", "lost:prove_lost", "losses",
-        gate=14, nightly=280, promise=(2, 7),
+        gate=16, nightly=320, promise=(2, 7),
     ),
     # T11
     Proof(

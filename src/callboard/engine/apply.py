@@ -51,10 +51,12 @@ def apply(
     id: str = "",
     owner: Owner | None = None,
     alive: Callable[[Owner], bool | None] = alive,
+    clear: recovery.Clear = lambda had: None,
 ) -> Applied:
     """Give `facts` to a run. `id` makes the command idempotent: given twice it acts once. Blocks.
 
-    `owner` is who owns the run meanwhile (this process), `alive` says whether another owner of this host lives.
+    `owner` is who owns the run meanwhile (this process), `alive` says whether another owner of this host lives, `clear`
+    ends what a dead one has left at work.
     Raises Refused when a fact was judged here and cannot be carried out, NotFound, StoreError; Busy when a thousand
     commands wait.
     """
@@ -62,7 +64,7 @@ def apply(
     letters = [(f"{name}.{place}", encode(fact)) for place, fact in enumerate(facts)]
     store.append(run, letters, clock.now().wall, urgent=True)  # a queue that is full of events has room for it
     try:
-        applied = _judge_here(store, clock, run, {letter for letter, _ in letters}, owner or new_owner(), alive)
+        applied = _judge_here(store, clock, run, {letter for letter, _ in letters}, owner or new_owner(), alive, clear)
     except FenceLost:
         applied = None  # an engine came in between: it has the letters
     if applied is not None:
@@ -73,11 +75,17 @@ def apply(
 
 
 def _judge_here(
-    store: Store, clock: Clock, run: int, own: set[str], owner: Owner, alive: Callable[[Owner], bool | None]
+    store: Store,
+    clock: Clock,
+    run: int,
+    own: set[str],
+    owner: Owner,
+    alive: Callable[[Owner], bool | None],
+    clear: recovery.Clear,
 ) -> Applied | None:
     """Step the run here if nobody has it; None when somebody does."""
     try:
-        taken = recovery.take(store, run, owner, LEASE, clock.now(), alive)
+        taken = recovery.take(store, run, owner, LEASE, clock.now(), alive, clear)
         if taken is None:
             return None
         try:

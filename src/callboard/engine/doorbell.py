@@ -24,12 +24,9 @@ _LONGEST = 100  # bytes of a path that every kernel takes
 
 
 def ring(folder: Path | str) -> int:
-    """Ring every bell in the folder; how many rang. Bells of dead engines are taken down."""
-    rung = 0
-    try:
-        bells = [entry.name for entry in os.scandir(folder) if entry.name.endswith(".bell")]
-    except OSError:
-        return 0
+    """Ring every bell in the folder; how many rang. That of a dead engine tells that there may be something left of it,
+    and hangs until somebody has looked, see `tending.py`."""
+    rung, bells = 0, _bells(folder)
     if not bells:
         return 0
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, _reach(folder) as place:
@@ -40,11 +37,32 @@ def ring(folder: Path | str) -> int:
                 rung += 1
             except BlockingIOError:
                 rung += 1  # it is ringing already
-            except ConnectionRefusedError:
-                _take_down(Path(folder) / name)
             except OSError:
                 continue
     return rung
+
+
+def silent(folder: Path | str) -> list[Path]:
+    """The bells of engines that have died."""
+    found, bells = list[Path](), _bells(folder)
+    if bells:
+        with _reach(folder) as place:
+            for name in bells:
+                with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                    try:
+                        sender.connect(f"{place}/{name}")
+                    except ConnectionRefusedError:
+                        found.append(Path(folder) / name)
+                    except OSError:
+                        continue
+    return found
+
+
+def _bells(folder: Path | str) -> list[str]:
+    try:
+        return [entry.name for entry in os.scandir(folder) if entry.name.endswith(".bell")]
+    except OSError:
+        return []
 
 
 class Doorbell:
@@ -59,7 +77,7 @@ class Doorbell:
         bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             bell.setblocking(False)
-            _take_down(self.path)
+            take_down(self.path)
             with _reach(self.path.parent) as place:
                 point("bell.hang")
                 bell.bind(f"{place}/{self.path.name}")
@@ -76,7 +94,7 @@ class Doorbell:
             self._loop.remove_reader(self._socket)
             self._socket.close()
             self._socket = None
-            _take_down(self.path)
+            take_down(self.path)
 
     def _heard(self, bell: socket.socket, answer: Callable[[], None]) -> None:
         with contextlib.suppress(OSError):
@@ -98,7 +116,8 @@ def _reach(folder: Path | str):  # type: ignore[no-untyped-def]
         os.close(descriptor)
 
 
-def _take_down(path: Path) -> None:
+def take_down(path: Path) -> None:
+    """Whoever hung it has gone."""
     point("bell.down")
     with contextlib.suppress(OSError):
         path.unlink()

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from callboard.engine.batch import Stepped
     from callboard.engine.held import Held
     from callboard.engine.publisher import Put
+    from callboard.engine.recovery import Clear
     from callboard.engine.versions import See
     from callboard.ports import Backend, Call, Clock, Json, Owner, Reserve, RunRow, Store, Watcher
 
@@ -61,7 +62,8 @@ class Engine:
     `begun(row)` tells what a run began with, and raises CallboardError when it cannot be carried out here; `inside`
     says of a task that it runs in this very process; `report(state, why)` hears "running", "paused", "waiting", "set
     aside", "lost" of a run that another engine has taken, and "not here" of one whose executors are not there;
-    `reserve` is room on the disk to be given up when there is none left. `threads` and `alive` (whether an owner of
+    `reserve` is room on the disk to be given up when there is none left; `clear` ends (in a thread) what dead engines
+    of the project have left behind. `threads` and `alive` (whether an owner of
     this host lives) are the world's own, except in a simulation.
     """
 
@@ -84,6 +86,7 @@ class Engine:
         probe: Callable[[int, Evaluate], Awaitable[Judged]] | None = None,
         report: Callable[[str, str], None] = lambda state, why: None,
         reserve: Reserve | None = None,
+        clear: Clear | None = None,
         threads: Threads | None = None,
         alive: Callable[[Owner], bool | None] = alive,
     ) -> None:
@@ -91,6 +94,7 @@ class Engine:
         parts.store, parts.backend, parts.clock, parts.owner = store, backend, clock, owner
         parts.lease, parts.inside, parts.tell, parts.evaluate = lease, inside, report, self._evaluate
         parts.moved, parts.alive, parts.begun = self._moved, alive, begun
+        parts.clear, self._clear = clear or (lambda had: None), clear
         self._threads = threads or Threads()
         parts.runs = {}
         self.runs: Mapping[int, Held] = parts.runs
@@ -123,7 +127,7 @@ class Engine:
         self._mail = Mailroom(parts, self._taking, serve=self._serve)
         parts.read_mail, parts.look = self._mail.read, self._mail.look
         parts.keeper.start()
-        self._tending = Tending(parts.store, parts.clock, self._threads)
+        self._tending = Tending(parts.store, parts.clock, self._threads, self._folder, self._clear)
         self._tending.start()
         parts.room.begin()
         self._bell = Doorbell(self._folder, f"{parts.owner.pid}-{parts.owner.token}") if self._folder else None

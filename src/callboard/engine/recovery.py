@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from callboard.core import rows
 from callboard.core.deadline import after
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from callboard.core.run import Run
     from callboard.engine.held import AtWork, Held
     from callboard.ports import Letter, Owner, RunRows, Store
+
+
+#: Ends what dead engines of this project have left behind, at least what this one has.
+Clear: TypeAlias = "Callable[[Owner | None], object]"
 
 
 class Taken(NamedTuple):
@@ -97,11 +101,18 @@ def uncollected() -> Iterator[None]:
 
 
 def take(
-    store: Store, run: int, owner: Owner, lease: float, now: Now, alive: Callable[[Owner], bool | None]
+    store: Store,
+    run: int,
+    owner: Owner,
+    lease: float,
+    now: Now,
+    alive: Callable[[Owner], bool | None],
+    clear: Clear = lambda had: None,
 ) -> Taken | None:
     """Claim a run for `lease` seconds (unless it is ours already) and read it; None while its owner lives. Blocks.
 
-    Raises StoreError, NotFound, and StoreDamaged before anything of a damaged run is touched.
+    What whoever had it has left at work is ended by `clear` before anybody can do it again. Raises StoreError,
+    NotFound, and StoreDamaged before anything of a damaged run is touched.
     """
     store.verify(run)
     before = store.find_run(run)
@@ -112,6 +123,10 @@ def take(
     fence = store.claim(run, owner, after(now, lease), now, alive=alive)
     if fence is None:
         return None
+    if fence != before.fence + 1:
+        clear(None)  # somebody had it in between
+    elif before.owner is not None:
+        clear(before.owner)
     if fence != before.fence + 1 or not is_still:  # what was read may be old: read what nobody can change any more
         found = store.load(run)
     return _taken(store, found, fence)

@@ -51,15 +51,17 @@ def replace(
     *,
     owner: Owner | None = None,
     alive: Callable[[Owner], bool | None] = alive,
+    clear: recovery.Clear = lambda had: None,
 ) -> RunRow | None:
     """End a run and begin the one that `successor` makes of it as it stands; None while another process has it.
 
     When the run was replaced already, or `successor` makes none, nothing is recorded and the run's row comes back.
-    Blocks. Raises Refused, StoreError, and whatever `successor` raises; then the run is as it was.
+    `clear` ends what its dead owner has left at work. Blocks. Raises Refused, StoreError, and whatever `successor`
+    raises; then the run is as it was.
     """
     me = owner or new_owner()
     try:
-        taken = recovery.take(store, run, me, LEASE, clock.now(), alive)
+        taken = recovery.take(store, run, me, LEASE, clock.now(), alive, clear)
         if taken is None:
             return None
         try:

@@ -44,14 +44,16 @@ class Parts:
     """The parts of one engine, made when it starts; `taking` and `engine` share them."""
 
     __slots__ = (
-        "admission", "alive", "backend", "begun", "clock", "committer", "dispatcher", "evaluate", "inside", "keeper",
-        "lease", "look", "moved", "owner", "publisher", "read_mail", "room", "runs", "store", "tell", "timers", "turns",
+        "admission", "alive", "backend", "begun", "clear", "clock", "committer", "dispatcher", "evaluate", "inside",
+        "keeper", "lease", "look", "moved", "owner", "publisher", "read_mail", "room", "runs", "store", "tell",
+        "timers", "turns",
     )  # fmt: skip
 
     admission: Admission
     alive: Callable[[Owner], bool | None]
     backend: Backend
     begun: Callable[[RunRow], Mapping[str, Json]] | None
+    clear: recovery.Clear
     clock: Clock
     committer: Committer
     dispatcher: Dispatcher
@@ -135,7 +137,7 @@ class Taking:
             now = parts.clock.now()
             try:
                 one = self._fresh(run) or recovery.take(
-                    parts.store, _number(run), parts.owner, parts.lease, now, self._lives
+                    parts.store, _number(run), parts.owner, parts.lease, now, self._lives, parts.clear
                 )
             except (StoreDamaged, NotFound) as error:
                 self.refused[_number(run)] = str(error)

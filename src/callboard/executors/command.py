@@ -32,7 +32,7 @@ _MOST_OUTPUT = 10 << 20  # bytes
 
 class Command:
     """Implements `ports.Executor`. `supervise` starts processes and ends trees; `environ` is where the allow-list
-    is read from."""
+    is read from; `whose` tells in the marks of processes who has started them."""
 
     kind = "command"
     version = "1"
@@ -45,8 +45,9 @@ class Command:
         environ: Mapping[str, str] | None = None,
         allowed: Sequence[str] = ALLOWED,
         grace: float | None = None,
+        whose: str = "",
     ) -> None:
-        self._supervise, self._grace = supervise, grace
+        self._supervise, self._grace, self._whose = supervise, grace, whose
         self._base = {name: value for name, value in (environ or os.environ).items() if name in allowed}
 
     async def carry_out(self, ctx: Context, inputs: Mapping[str, Json]) -> Json:
@@ -62,6 +63,7 @@ class Command:
                 most=int(field(inputs, "max_output", _MOST_OUTPUT)),
                 on_line=lambda line: ctx.log(line, "stderr"),
                 grace=self._grace,
+                whose=self._whose,
             )
         except OSError as error:
             where = f" ({error.filename})" if error.filename else ""

@@ -36,7 +36,7 @@ class Supervise(Protocol):
     MARK: str
 
     def argv(self, command: list[str], *, status: int, grace: float = ...) -> list[str]: ...
-    def mark(self) -> str: ...
+    def mark(self, whose: str = ...) -> str: ...
     def sweep(self, marked: str) -> int: ...
     def words(self, how: Mapping[str, Any]) -> str: ...
 
@@ -63,14 +63,16 @@ async def run(
     most: int,
     on_line: Callable[[str], None],
     grace: float | None = None,
+    whose: str = "",
 ) -> Finished:
-    """Run `command` (argv) to its end. `most`: bytes of output; `on_line` gets its standard error line by line.
+    """Run `command` (argv) to its end. `most`: bytes of output; `on_line` gets its standard error line by line; `whose`
+    tells in the mark of its processes who has started them.
 
     When cancelled, the whole tree is ended first, then the cancellation goes on. Raises OSError when not even the
     supervisor can be started (no such directory, arguments too long).
     """
     grace = supervise.GRACE if grace is None else grace
-    marked = supervise.mark()
+    marked = supervise.mark(whose)
     process, status = _start(list(command), supervise, grace, {**env, supervise.MARK: marked}, cwd)
     tree = _Tree(process, grace)
     out, lines, said = _Output(most, tree.end), _Lines(on_line), _Output(4_096, lambda: None)
