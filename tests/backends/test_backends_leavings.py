@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,7 +72,7 @@ def until(is_so: Callable[[], object]) -> None:
     end = time.monotonic() + 60
     while not is_so():
         assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.005)
+        threading.Event().wait(0.005)
 
 
 def program(pid: int) -> str:
