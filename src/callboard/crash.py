@@ -160,9 +160,17 @@ def point(name: str) -> None:
 
 @contextmanager
 def listening(listener: Callable[[str], None]) -> Iterator[None]:
-    """Call `listener` with the name of each point that is passed, on the thread that passes it. One at a time."""
+    """Call `listener` with the name of each point that is passed, on the thread that passes it; who listened before
+    hears of it first."""
     global _listener
-    before, _listener = _listener, listener
+    before = _listener
+
+    def both(name: str) -> None:
+        assert before is not None
+        before(name)
+        listener(name)
+
+    _listener = listener if before is None else both
     try:
         yield
     finally:

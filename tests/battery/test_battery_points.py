@@ -82,6 +82,18 @@ def test_it_would_be_found_if_temporary_files_stayed(tmp_path: Path, monkeypatch
     assert "was left behind" in failures(tmp_path, monkeypatch, "chain")
 
 
+def test_it_would_be_found_if_what_was_saved_in_the_last_moment_did_not_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the exchange and the way back the person's version lies where an older one of ours was to be removed."""
+    window = {name: told for name, told in points.POINTS.items() if name in ("publish.exchanged", "publish.back")}
+    monkeypatch.setattr(points, "POINTS", window)
+    assert not failures(tmp_path, monkeypatch, "late", kills=8)
+    monkeypatch.setattr(publish, "_restore", lambda parent, name, hash, ours: None)
+    told = failures(tmp_path, monkeypatch, "late", kills=8)
+    assert "it ended with" in told and "was left behind" in told
+
+
 def test_a_point_that_no_scene_passes_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(points, "POINTS", {**points.POINTS, "nobody.is_here": "never"})
     monkeypatch.setattr(points, "SCENES", points.SCENES[:1])

@@ -67,9 +67,8 @@ class Try(NamedTuple):
     name: str
 
 
-#: Points that are passed only when a person saves a file between two calls of ours, or when the disk is full; the tests
-#: of the store kill there.
-BY_HAND = {"publish.back", "reserve.give_up"}
+#: Points that are passed only when the disk is full; the tests of the store kill there.
+BY_HAND = {"reserve.give_up"}
 
 
 def prove_points(proving: Proving) -> Found:
@@ -209,7 +208,10 @@ def _unrecorded(play: Play, image: Image, root: Path) -> list[str]:
     made = {
         path: sha256(data).hexdigest()
         for path, data in image.tree.items()
-        if data is not None and path not in play.there and not _is_aside(path.split("/"))
+        if data is not None
+        and data not in play.scene.theirs
+        and path not in play.there
+        and not _is_aside(path.split("/"))
     }
     hashes = recorded_hashes(root) if made else None
     return [path for path, hash in made.items() if hashes is not None and hash not in hashes]

@@ -24,6 +24,7 @@ from callboard.app.commands.submit import submit_pipeline
 from callboard.app.settings import Settings
 from callboard.app.views import run as views
 from callboard.app.views.doctor import doctor
+from callboard.battery import late
 from callboard.battery.show import sure
 from callboard.battery.workloads import FILE, ID, LEDGER, LETTER, WORKLOADS, Ending, Workload, documents
 from callboard.core.deadline import Now, after
@@ -38,7 +39,7 @@ from callboard.store.sql import schema
 from callboard.store.sql.sqlite import SQLiteStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from callboard.app.wiring import House
     from callboard.ports import RunRow
@@ -50,12 +51,13 @@ _PRODUCTION = {"name": "cards", "project_home": "home", "steps": ["cards", "book
 
 class Scene(NamedTuple):
     """`lay_out` makes what lies there before; `act(folder, vfs)` plays to the end from wherever it stands, in a
-    `world` that may be another than ours."""
+    `world` that may be another than ours. `theirs` is what a person saves meanwhile."""
 
     name: str
     lay_out: Callable[[Path], object]
     act: Callable[[Path, str | None], Any]
     world: Callable[[], AbstractContextManager[None]] = nullcontext
+    theirs: Collection[bytes] = ()
 
 
 def of(workload: Workload, name: str = "", lay_out: Callable[[Path], object] | None = None) -> Scene:
@@ -67,15 +69,9 @@ def of(workload: Workload, name: str = "", lay_out: Callable[[Path], object] | N
 
 # ── shows with a past ───────────────────────────────────────────────────────────────────────────────────────
 
-_TWICE = """
-name: Twice
-pipe:
-  - {name: first, type: llm, tmpl: "Summarise: {{input}}", output_file: text.md}
-  - {name: second, type: llm, tmpl: "One sentence: {{pipe.pipein-text}}", output_file: text.md}
-"""
 _CHAIN, _CARDS = (next(one for one in WORKLOADS if one.name == name) for name in ("chain", "production"))
 _TAKEN = Workload("taken", {**_CHAIN.files, "gist.md": "what the user wrote\n"}, LETTER)
-_AGAIN = Workload("again", {FILE: _TWICE}, LETTER)
+_AGAIN = late.SHOW._replace(name="again")
 
 
 def _lay_out_stale(folder: Path) -> None:
@@ -369,6 +365,7 @@ SCENES: tuple[Scene, ...] = (
     of(_AGAIN),
     of(_CHAIN, "stale", _lay_out_stale),
     of(_CARDS, "old files")._replace(world=_old_files),
+    Scene("late", late.SHOW.lay_out, late.act, theirs=(late.SAVED,)),
     Scene("adopting", _BEFORE.lay_out, _adopt),
     Scene("house", _lay_out_store, _keep_house, _newer),
     Scene("repair", _lay_out_damaged, _repair),
