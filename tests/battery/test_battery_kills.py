@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from callboard.battery.kills import Tally, killed_runs, prove_kills, undisturbed
+from callboard.battery import kills
+from callboard.battery.kills import Tally, killed_runs, large, prove_kills, undisturbed
+from callboard.battery.open_steps import Resumed, resumed
 from callboard.battery.proof import Proving
 
 if TYPE_CHECKING:
@@ -55,3 +57,21 @@ def test_it_would_be_found_if_documents_were_written_in_place(tmp_path: Path, mo
         killed_runs(tmp_path / f"show{tally.plays}", Random(tally.plays), usual, tally)
     print(tally.kills, tally.failures[:3])
     assert any("differs" in one for one in tally.failures)
+
+
+@pytest.mark.timeout(300)
+def test_a_run_with_many_open_steps_goes_on_after_each_kill(tmp_path: Path) -> None:
+    found = resumed(tmp_path / "open", 20, 1)
+    assert found.wrong == [] and 0 < found.waits[0] < 300
+
+
+def test_it_is_found_when_that_takes_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    took = [*[0.5] * 19, 2.5]
+    monkeypatch.setattr(kills, "resumed", lambda root, steps, times: Resumed(took, ["a step has two outcomes"]))
+    tally = Tally()
+    assert large(Proving(tmp_path, 999), 2.0, tally) == {} and not tally.failures
+    assert large(Proving(tmp_path, 1000), 2.0, tally) == {"with 10,000 open steps p99 s": 2.5}
+    assert tally.failures == [
+        "open: a step has two outcomes",
+        "with 10,000 open steps it went on after 2.50 s (p99)",
+    ]

@@ -20,6 +20,7 @@ from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
 from callboard.battery import history
+from callboard.battery.open_steps import resumed
 from callboard.battery.processes import (
     PATIENCE,
     Known,
@@ -45,6 +46,8 @@ LATENCY, MOST = 0.1, 8
 #: Seconds within which a process that was started to go on has recorded something new, where one starts in `START`.
 SOON, START = 2.0, 0.25
 _NOTES, _ITEMS = 60, 24
+#: Steps that are open when a large run is resumed; one restart in so many kills, where there are many of them.
+OPEN, _SELDOM, _MANY = 10_000, 50, 1_000
 _DEFEAT = 3  # times that one may lose its process before its work is set aside
 
 CARDS = """
@@ -158,7 +161,8 @@ class Tally:
 
 
 def prove_kills(proving: Proving) -> Found:
-    """Kill, go on, compare; `size` counts kills: of ten, seven of a run, one of a child, two of commands."""
+    """Kill, go on, compare; `size` counts kills: of ten, seven of a run, one of a child, two of commands. A
+    thousand and more also meet a run with thousands of open steps, beside those that are counted."""
     chance, tally = Random(f"kills-{proving.seed}"), Tally()
     usual = undisturbed(proving.folder)
     shares: list[tuple[int, Callable[[Path, Random, Undisturbed, Tally], None]]] = [
@@ -176,11 +180,24 @@ def prove_kills(proving: Proving) -> Found:
     late = waits[int(len(waits) * 0.99)] if waits else 0.0
     if late > limit:
         tally.failures.append(f"went on after {late:.2f} s (p99), where our program starts in {tally.start:.2f} s")
-    figures = {
+    figures = large(proving, limit, tally) | {
         "plays": float(tally.plays), "went on": float(len(waits)), "restart to resume p99 s": round(late, 3),
         "start of the program s": round(tally.start, 3), "calls under way asked again": float(tally.again),
     }  # fmt: skip
     return Found(tally.kills, tally.failures, figures)
+
+
+def large(proving: Proving, limit: float, tally: Tally) -> dict[str, float]:
+    """A run with thousands of open steps is resumed again and again, where there is time for it: the p99."""
+    if proving.size < _MANY:
+        return {}
+    times = proving.size // _SELDOM
+    waits, wrong = resumed(proving.folder / "open", OPEN, times)
+    tally.failures += [f"open: {one}" for one in wrong]
+    late = sorted(waits)[int(times * 0.99)]
+    if late > limit:
+        tally.failures.append(f"with {OPEN:,} open steps it went on after {late:.2f} s (p99)")
+    return {f"with {OPEN:,} open steps p99 s": round(late, 3)}
 
 
 def undisturbed(folder: Path) -> Undisturbed:
