@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -172,6 +173,16 @@ def test_a_number_that_was_given_again_is_another_process(orphans: Orphans) -> N
     assert lives(pid)
     leavings._signal(leavings._Process(pid, began), signal.SIGKILL)
     until(lambda: not lives(pid))
+
+
+def test_an_old_kernel_has_to_do_with_numbers(orphans: Orphans, dead: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def open(pid: int) -> int:
+        raise OSError(errno.ENOSYS, "not here")
+
+    monkeypatch.setattr(os, "pidfd_open", open)
+    pid = orphans.start(f"{dead}1", "sleep", "1000")
+    Leavings(PROJECT).clear(None)
+    assert not lives(pid)
 
 
 def owner_of(whose: str) -> Owner:

@@ -17,6 +17,7 @@ its own environment and left its parent cannot be found without control groups, 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import time
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from callboard.backends import supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from callboard.ports import Owner
 
@@ -120,11 +121,24 @@ def _is_ours(pid: int) -> bool:
 
 def _signal(process: _Process, number: int) -> None:
     """To this process, or to nobody. A stopped one does not hear SIGTERM."""
-    with contextlib.suppress(OSError):
-        descriptor = os.pidfd_open(process.pid)
-        try:
-            if supervisor.ticks(process.pid) == process.began:
-                signal.pidfd_send_signal(descriptor, number)
-                signal.pidfd_send_signal(descriptor, signal.SIGCONT)
-        finally:
-            os.close(descriptor)
+    with contextlib.suppress(OSError), _held(process.pid) as send:
+        if supervisor.ticks(process.pid) == process.began:
+            send(number)
+            send(signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def _held(pid: int) -> Iterator[Callable[[int], None]]:
+    """What sends signals to whoever has this number now, and to nobody who is given it later; a kernel before 5.3 knows
+    nothing better than the number."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        yield lambda number: os.kill(pid, number)
+        return
+    try:
+        yield lambda number: signal.pidfd_send_signal(descriptor, number)
+    finally:
+        os.close(descriptor)

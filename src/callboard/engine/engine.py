@@ -63,8 +63,8 @@ class Engine:
     says of a task that it runs in this very process; `report(state, why)` hears "running", "paused", "waiting", "set
     aside", "lost" of a run that another engine has taken, and "not here" of one whose executors are not there;
     `reserve` is room on the disk to be given up when there is none left; `clear` ends (in a thread) what dead engines
-    of the project have left behind. `threads` and `alive` (whether an owner of
-    this host lives) are the world's own, except in a simulation.
+    of the project have left behind. `threads` and `alive` (whether an owner of this host lives) are the world's own,
+    except in a simulation.
     """
 
     def __init__(
