@@ -406,6 +406,7 @@ JUNK = {
     "a wrong count": [*b'["done"]\n'],
     "a wrong id": [*b'["done",{},1]\n'],
     "a wrong error": [*b'["failed",1,3]\n'],
+    "more than any number": [*b'["progress",1,1' + b"0" * 400 + b',null,""]\n'],
     "a port that is none": [*b'["ask",1,1,"__class__"]\n'],
 }
 
@@ -485,3 +486,14 @@ async def test_siblings_go_on_while_children_die(stage: Stage) -> None:
     results = await asyncio.gather(*(poison(node) if node % 20 == 0 else good(node) for node in range(100)))
     assert [one for one in results if one is not None] == [node for node in range(100) if node % 20]
     assert time.monotonic() - began < 30
+
+
+async def test_a_child_that_has_ended_is_signalled_no_more(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    children = stage.children()
+    await children.carry_out(stage.work("upper", 1))
+    child = children._children[0]
+    await child.close()
+    signals: list[tuple[int, int]] = []
+    monkeypatch.setattr("os.kill", lambda *given: signals.append(given))
+    child.kill("a call in it left processes behind")  # by a timer that was set while it lived
+    assert not signals, "its number may be another process's by now"

@@ -225,3 +225,98 @@ def test_errors_travel_by_the_name_of_their_class() -> None:
     for wrong in (None, [], {}, {"message": 3}):
         with pytest.raises(ValueError, match="without a message"):
             wire.error_in(wrong)
+
+
+# ── a system that gives no more threads, and coroutines that leave ──────────────────────────────────────────
+
+
+class _NoThread:
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        pass
+
+    def start(self) -> None:
+        raise RuntimeError("can't start new thread")
+
+
+async def test_a_call_without_a_thread_fails_and_is_not_made_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads, called = Threads(most=1), list[int]()
+    with monkeypatch.context() as starved:
+        starved.setattr("callboard.backends.threads.threading.Thread", _NoThread)
+        for _ in range(3):
+            with pytest.raises(Transient, match="no further thread"):
+                await threads(lambda: called.append(1))
+    await threads(lambda: called.append(2))
+    assert called == [2], "there is room for a thread still, and what has failed is over"
+    threads.close()
+
+
+async def test_where_no_further_thread_can_be_started_calls_wait_for_one_that_there_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads, gate, begun = Threads(most=2), threading.Event(), threading.Event()
+
+    def holds() -> None:
+        begun.set()
+        gate.wait(20)
+
+    first = asyncio.ensure_future(threads(holds))
+    await asyncio.to_thread(begun.wait, 20)
+    with monkeypatch.context() as starved:
+        starved.setattr("callboard.backends.threads.threading.Thread", _NoThread)
+        second = asyncio.ensure_future(threads(lambda: "done"))
+        await asyncio.sleep(0)
+    gate.set()
+    assert (await second, await first) == ("done", None)
+    threads.close()
+
+
+async def test_a_disowned_thread_takes_over_where_no_other_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads, gate, begun = Threads(most=1), threading.Event(), threading.Event()
+
+    def holds() -> None:
+        begun.set()
+        gate.wait(20)
+
+    first = asyncio.ensure_future(threads(holds))
+    await asyncio.to_thread(begun.wait, 20)
+    second = asyncio.ensure_future(threads(lambda: "done"))
+    await asyncio.sleep(0)
+    with monkeypatch.context() as starved:
+        starved.setattr("callboard.backends.threads.threading.Thread", _NoThread)
+        first.cancel()
+        await asyncio.wait([first])
+    gate.set()
+    assert await second == "done"
+    threads.close()
+
+
+async def test_a_loop_whose_thread_cannot_be_started_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    thread = LoopThread()
+    with monkeypatch.context() as starved:
+        starved.setattr("callboard.backends.loops.threading.Thread", _NoThread)
+        with pytest.raises(RuntimeError, match="new thread"):
+            _ = thread.loop
+    assert await OtherLoop(thread.loop)(_one()) == 1
+    thread.close()
+
+
+async def _one() -> int:
+    return 1
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+async def test_a_coroutine_that_leaves_takes_no_other_along(error: BaseException) -> None:
+    thread = LoopThread()
+    other = OtherLoop(thread.loop)
+
+    async def leaves() -> None:
+        raise error
+
+    caught: list[BaseException] = []
+    try:
+        await other(leaves())
+    except BaseException as raised:  # also KeyboardInterrupt, which pytest would take for its own
+        caught.append(raised)
+    assert [type(one) for one in caught] == [type(error)]
+    assert await other(_one()) == 1
+    thread.close()

@@ -17,6 +17,7 @@ from callboard.engine.clock import SystemClock
 from callboard.engine.deadlines import Deadlines
 from callboard.engine.doorbell import Doorbell, ring, silent
 from callboard.engine.owner import alive, keeps, new_owner, retire, started
+from callboard.engine.telling import Telling
 from callboard.engine.texts import Texts
 from callboard.engine.timers import Timers
 from callboard.ports import Message, Request
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 async def test_timers_call_in_order_of_their_instants() -> None:
     clock = FakeClock()
-    timers = Timers(clock)
+    timers = Timers(clock, Telling())
     heard: list[str] = []
     now = clock.now()
     timers.at(now.elapsed + 3, lambda: heard.append("three"))
@@ -50,7 +51,7 @@ async def test_a_deadline_of_another_boot_counts_by_the_wall_and_never_waits_lon
     late = after(clock.now(), 100.0)
     clock.reboot("boot-2", down=60.0)
     clock.jump(-10_000.0)
-    timers = Timers(clock)
+    timers = Timers(clock, Telling())
     heard: list[float] = []
     timers.due(late, lambda: heard.append(clock.now().elapsed))
     await turn()
@@ -68,7 +69,7 @@ class _Attempt:
 
 async def test_each_timeout_has_its_queue_and_what_has_ended_is_forgotten() -> None:
     clock = FakeClock()
-    timers = Timers(clock)
+    timers = Timers(clock, Telling())
     late: list[object] = []
     deadlines = Deadlines(timers, late.append)
     short, long = _Attempt(), _Attempt()

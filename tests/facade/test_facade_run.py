@@ -260,6 +260,18 @@ def test_a_function_may_raise_anything(error: BaseException) -> None:
     assert callboard.run(one).value == 1, "the engine lives on"
 
 
+def test_a_coroutine_function_that_exits_is_a_failure_and_its_loop_lives_on() -> None:
+    async def exits() -> None:
+        raise SystemExit(3)
+
+    async def two() -> int:
+        return 2
+
+    with pytest.raises(callboard.RunFailed, match="exits:"):
+        callboard.run(exits)
+    assert callboard.run(two).value == 2
+
+
 # ── again ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -223,8 +223,11 @@ class Inside:
                 line = self._failed(call, error)
             except BaseException:
                 self._give_up()
-        self._come_home()
-        self._end(call, line)
+        try:
+            self._come_home()
+            self._end(call, line)
+        except BaseException:
+            self._give_up()
 
 
 def _ran_out(error: BaseException | None) -> bool:

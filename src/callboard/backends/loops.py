@@ -56,9 +56,14 @@ class LoopThread:
     def loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._run, name="callboard coroutines", daemon=True)
-                self._thread.start()
+                loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=_run, args=(loop,), name="callboard coroutines", daemon=True)
+                try:
+                    self._thread.start()
+                except RuntimeError:
+                    loop.close()  # no thread can be started: nobody may wait for what would run on it
+                    raise
+                self._loop = loop
             return self._loop
 
     def close(self) -> None:
@@ -68,20 +73,24 @@ class LoopThread:
             loop.call_soon_threadsafe(loop.stop)
             self._thread.join(_PATIENCE)
 
-    def _run(self) -> None:
-        loop = self._loop
-        assert loop is not None
-        asyncio.set_event_loop(loop)
-        loop.run_forever()
-        loop.close()
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    loop.run_forever()
+    loop.close()
 
 
 class _There:
-    """A coroutine as a task of another loop; `ended` is done when nothing of it runs any more."""
+    """A coroutine as a task of another loop; `ended` is done when nothing of it runs any more.
+
+    A task that raises SystemExit ends its loop, with all that others have on it, and tells nobody. So it is kept, and
+    told like any other error.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any]) -> None:
         self._loop, self._coroutine = loop, coroutine
         self._task: asyncio.Task[Any] | None = None
+        self._left: BaseException | None = None
         self.ended: concurrent.futures.Future[Any] = concurrent.futures.Future()
         loop.call_soon_threadsafe(self._start)
 
@@ -89,13 +98,19 @@ class _There:
         self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
 
     def _start(self) -> None:
-        self._task = self._loop.create_task(self._coroutine)
+        self._task = self._loop.create_task(self._kept())
         self._task.add_done_callback(self._done)
+
+    async def _kept(self) -> Any:
+        try:
+            return await self._coroutine
+        except (SystemExit, KeyboardInterrupt) as error:
+            self._left = error
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         if task.cancelled():
             self.ended.cancel()
-        elif (error := task.exception()) is not None:
+        elif (error := self._left or task.exception()) is not None:
             self.ended.set_exception(error)
         else:
             self.ended.set_result(task.result())

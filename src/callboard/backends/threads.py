@@ -13,6 +13,8 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Any
 
+from callboard.errors import Transient
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -28,10 +30,17 @@ class Threads:
         self._lock = threading.Lock()
 
     async def __call__(self, call: Callable[[], Any]) -> Any:
-        """What `call` returns or raises. When cancelled, a call that has begun is disowned."""
+        """What `call` returns or raises. When cancelled, a call that has begun is disowned.
+
+        Raises Transient when there is no thread, and none can be started; then it is not called later either.
+        """
         one = _Call(call)
         self._calls.put(one)
         self._grow()
+        with self._lock:
+            if not self._alive and one.state == "waiting":
+                one.state = "dropped"
+                raise Transient("no further thread can be started")
         try:
             return await one.future
         except asyncio.CancelledError:
@@ -57,7 +66,11 @@ class Threads:
             if self._idle >= self._calls.qsize() or self._alive >= self._most:
                 return
             self._alive += 1
-        threading.Thread(target=self._serve, name="callboard function", daemon=True).start()
+        try:
+            threading.Thread(target=self._serve, name="callboard function", daemon=True).start()
+        except RuntimeError:  # the system gives no more: those that there are go on, and nobody counts on this one
+            with self._lock:
+                self._alive -= 1
 
     def _serve(self) -> None:
         while (call := self._next()) is not None:
@@ -70,7 +83,10 @@ class Threads:
                 was, call.state = call.state, "ended"
                 if was == "disowned":
                     self.disowned -= 1
-                    return
+                    if self._alive or not self._calls.qsize():
+                        return
+                    self._alive += 1  # no other thread could be started in its place
+                    continue
             call.answer(result, error)
 
     def _next(self) -> _Call | None:

@@ -62,9 +62,11 @@ class Deadlines:
     def _fall_due(self, queue: _Queue) -> None:
         queue.timed = False
         now, entries = self._timers.elapsed(), queue.entries
-        while entries and (entries[0].over or entries[0].due <= now):
-            one = entries.popleft()
-            if not one.over:
-                self._expire(one)
-        if entries:
-            self._set(queue)
+        try:
+            while entries and (entries[0].over or entries[0].due <= now):
+                one = entries.popleft()
+                if not one.over:
+                    self._expire(one)
+        finally:
+            if entries:
+                self._set(queue)  # whatever has become of the head, the others have their limits

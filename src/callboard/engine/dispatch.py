@@ -306,7 +306,7 @@ def failure(at: AtWork, error: BaseException) -> Fact:
             return Failed(*name, error.kind, _why(error), _json(error.evidence), getattr(error, "retry_after", None))
         case TimeoutError():
             return TimedOut(*name)
-    last = "".join(traceback.format_exception(error))[-MOST_EVIDENCE:]
+    last = _traceback(error)[-MOST_EVIDENCE:]
     return Failed(*name, "permanent", _why(error), {"type": type(error).__name__, "traceback": _clean(last)})
 
 
@@ -315,7 +315,18 @@ def _is_once(at: AtWork) -> bool:
 
 
 def _why(error: BaseException) -> str:
-    return _clean(str(error)).strip() or type(error).__name__
+    try:
+        why = str(error)
+    except Exception:  # a `__str__` of somebody else's that raises: the attempt has failed all the same
+        why = ""
+    return _clean(why).strip() or type(error).__name__
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception:
+        return ""
 
 
 def _clean(text: str) -> str:

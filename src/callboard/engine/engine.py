@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from callboard.core.admission import Admission
 from callboard.core.facts import Interrupted, Judged, Notice
-from callboard.core.orders import Evaluate, Finish, List, Refuse, Start, Stop, StopList, Tick, Wake
+from callboard.core.orders import Evaluate, Finish, List, Start, Stop, StopList, Tick, Wake
 from callboard.core.status import ENDED, INIT, RUNNING, Status
+from callboard.engine import answers
 from callboard.engine.committer import Committer
 from callboard.engine.dispatch import Dispatcher
 from callboard.engine.doorbell import Doorbell
@@ -26,14 +27,15 @@ from callboard.engine.mail import Mailroom
 from callboard.engine.owner import LEASE, Keeper, alive, retire
 from callboard.engine.publisher import Publisher
 from callboard.engine.room import Room
-from callboard.engine.taking import Parts, Taking, answer
+from callboard.engine.taking import Parts, Taking
+from callboard.engine.telling import Telling
 from callboard.engine.tending import Tending
 from callboard.engine.texts import Texts
 from callboard.engine.threads import Threads
 from callboard.engine.timers import Timers
 from callboard.engine.turns import Turns
 from callboard.engine.versions import Versions
-from callboard.errors import FenceLost, Refused
+from callboard.errors import FenceLost
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -92,7 +94,7 @@ class Engine:
     ) -> None:
         self._parts = parts = Parts()
         parts.store, parts.backend, parts.clock, parts.owner = store, backend, clock, owner
-        parts.lease, parts.inside, parts.tell, parts.evaluate = lease, inside, report, self._evaluate
+        parts.lease, parts.inside, parts.tell, parts.evaluate = lease, inside, Telling(report), self._evaluate
         parts.moved, parts.alive, parts.begun = self._moved, alive, begun
         parts.clear, self._clear = clear or (lambda had: None), clear
         self._threads = threads or Threads()
@@ -112,7 +114,7 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         self._texts = Texts()
         parts.admission = Admission(self._capacity)
-        parts.timers = Timers(parts.clock)
+        parts.timers = Timers(parts.clock, parts.tell)
         parts.committer = Committer(parts.store, self._threads)
         parts.room = Room(self._reserve, parts.admission, parts.timers, parts.tell, self._go_on)
         parts.turns = Turns(self, parts.runs, parts.committer, parts.admission, parts.timers, parts.clock, parts.room)
@@ -122,12 +124,14 @@ class Engine:
         parts.publisher = Publisher(
             self._put_document, self._post, parts.dispatcher.sleep, parts.tell, parts.room.misplaced
         )
-        parts.keeper = Keeper(parts.store, parts.clock, self._threads, lost=self._lost_elsewhere, lease=parts.lease)
+        parts.keeper = Keeper(
+            parts.store, parts.clock, self._threads, lost=self._lost_elsewhere, fault=self._fault, lease=parts.lease
+        )
         self._taking = Taking(parts)
         self._mail = Mailroom(parts, self._taking, serve=self._serve)
         parts.read_mail, parts.look = self._mail.read, self._mail.look
         parts.keeper.start()
-        self._tending = Tending(parts.store, parts.clock, self._threads, self._folder, self._clear)
+        self._tending = Tending(parts.store, parts.clock, self._threads, self._fault, self._folder, self._clear)
         self._tending.start()
         parts.room.begin()
         self._bell = Doorbell(self._folder, f"{parts.owner.pid}-{parts.owner.token}") if self._folder else None
@@ -220,11 +224,11 @@ class Engine:
         held = self.runs.get(run)
         if held is None:
             raise FenceLost((run,))
-        answers = [(fact, self._loop.create_future()) for fact in facts]
-        held.answers += answers
+        waiting = [(fact, self._loop.create_future()) for fact in facts]
+        held.answers += waiting
         held.facts += facts
         self._parts.turns.ready(held)
-        for _, future in answers:
+        for _, future in waiting:
             await future
 
     async def ended(self, run: int) -> Status:
@@ -301,15 +305,25 @@ class Engine:
     # ── after a commit ──────────────────────────────────────────────────────────────────────────────────
 
     def settle(self, stepped: Stepped, elapsed: float) -> None:
-        """It is on disk: carry out its orders, answer, tell."""
-        held, write = stepped.held, stepped.write
+        """It is on disk: carry out its orders, answer, tell. Those who wait get their answer whatever fails here."""
+        held = stepped.held
+        run = None if held.lost else held.run
+        try:
+            if run is not None:
+                self._act(held, stepped, elapsed)
+        finally:
+            answers.give(stepped, gone=held.lost or self.runs.get(held.number) is not held)
         held.failures = 0
-        run = held.run
-        if held.lost or run is None:
+        if run is None:
             return
-        if write.outcomes:
-            self._keep(held, write.outcomes)
-        for item in write.items:
+        self._moved(held.number, stepped.facts, stepped.orders)
+        if run.status in ENDED and held.number in self.runs and not (held.facts or held.mail):
+            self._taking.found_ended(held, run.status)  # it was on disk although its commit had failed
+
+    def _act(self, held: Held, stepped: Stepped, elapsed: float) -> None:
+        if stepped.write.outcomes:
+            self._keep(held, stepped.write.outcomes)
+        for item in stepped.write.items:
             held.values[item[0]] = item[4]
         for order in stepped.orders:
             if type(order) is Start:
@@ -320,20 +334,13 @@ class Engine:
             self._parts.publisher.publish(held, stepped.documents)
         if not held.drained:
             self._loop.call_soon(self._mail.look)
-        for future in stepped.paid:
-            answer(future, None)
-        if stepped.answers:
-            _give_answers(stepped)
-        self._moved(held.number, stepped.facts, stepped.orders)
-        if run.status in ENDED and held.number in self.runs and not (held.facts or held.mail):
-            self._taking.found_ended(held, run.status)  # it was on disk although its commit had failed
 
     def _moved(self, run: int, facts: Sequence[Fact], orders: Sequence[Order]) -> None:
-        for watcher in self._watchers:
+        for watcher in tuple(self._watchers):  # one of them may leave while it is told
             try:
                 watcher(run, facts, orders)
             except Exception as error:
-                self.tell("waiting", f"a watcher failed: {error!r}")
+                self._parts.tell.fault("a watcher failed", error)
 
     def _keep(self, held: Held, outcomes: Sequence[tuple[int, int, str]]) -> None:
         """Keep outcomes that someone below may soon read."""
@@ -365,9 +372,15 @@ class Engine:
     async def _judge(self, held: Held, order: Evaluate) -> None:
         """Ask a probe; one that is not there, raises or takes too long has not been met."""
         judged = Judged(order.rule, order.offset, None)
-        if self._probe is not None:
-            with contextlib.suppress(Exception):
+        try:
+            if self._probe is not None:
                 judged = await self._probe(held.number, order)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # the engine ends; else it has cancelled itself, and the run would wait for it for ever
+        except (Exception, SystemExit):
+            pass
         self._taking.post_if_ours(held, judged)
 
     async def _publish_events(self, held: Held, events: Sequence[tuple[str, Json]], sender: str) -> tuple[Notice, ...]:
@@ -409,6 +422,11 @@ class Engine:
     def tell(self, state: str, why: str) -> None:
         self._parts.tell(state, why)
 
+    def _fault(self, what: str, error: Exception) -> None:
+        """Something beside the loop has failed, in a thread of its own."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            self._loop.call_soon_threadsafe(self._parts.tell.fault, what, error)
+
     def _lost_elsewhere(self, runs: Sequence[int]) -> None:
         """The keeper's thread has found leases that are not ours."""
         self._loop.call_soon_threadsafe(self._lose_all, runs)
@@ -417,16 +435,3 @@ class Engine:
         for run in runs:
             if run in self.runs:
                 self._taking.lose(self.runs[run])
-
-
-def _give_answers(stepped: Stepped) -> None:
-    """People hear yes or no when it is on disk; whose fact waits for a later step goes on waiting."""
-    refused = {id(order.fact): order.why for order in stepped.orders if type(order) is Refuse}
-    taken = {id(fact) for fact in stepped.facts}
-    for fact, future in stepped.answers:
-        if id(fact) not in taken:
-            stepped.held.answers.append((fact, future))
-        elif id(fact) in refused:
-            answer(future, Refused(refused[id(fact)]))
-        else:
-            answer(future, None)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from callboard.core.deadline import holds
 from callboard.core.status import ENDED, Status
 from callboard.engine.recovery import MOST_LETTERS, fact_of
-from callboard.errors import CallboardError, StoreError
+from callboard.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ class Mailroom:
             try:
                 await self._watch_once()
             except Exception as error:  # an error is told and never ends the looking
-                self._parts.tell("waiting", f"inboxes cannot be read: {error}")
+                self._parts.tell.fault("inboxes cannot be read", error)
             await clock.sleep_until(clock.now().elapsed + POLL)
 
     async def _watch_once(self) -> None:
@@ -85,19 +85,28 @@ class Mailroom:
             return
         claims: list[int] = []
         try:
-            for run, last in self._parts.store.waiting():
-                held = self._parts.runs.get(run)
-                if held is not None:
-                    if last > held.read and held.run is not None:
-                        self.read(held, self._parts.store.inbox(run, held.read, MOST_LETTERS))
-                elif run not in self._taking.refused and (self._serve or run in self._taking.wanted):
-                    claims.append(run)
+            waiting = self._parts.store.waiting()
         except StoreError as error:
-            self._parts.tell("waiting", f"inboxes cannot be read: {error}")
+            return self._parts.tell("waiting", f"inboxes cannot be read: {error}")
+        for run, last in waiting:
+            held = self._parts.runs.get(run)
+            if held is not None:
+                if last > held.read and held.run is not None:
+                    self._read_on(held)
+            elif run not in self._taking.refused and (self._serve or run in self._taking.wanted):
+                claims.append(run)
         if claims and self._claiming:
             self._again = True
         elif claims:
             self._taking.spawn(self._claim(claims))
+        return None
+
+    def _read_on(self, held: Held) -> None:
+        """Letters of one run that cannot be read keep nobody else's from being read."""
+        try:
+            self.read(held, self._parts.store.inbox(held.number, held.read, MOST_LETTERS))
+        except Exception as error:
+            self._parts.tell.fault(f"letters to run {held.id} cannot be read", error)
 
     def read(self, held: Held, letters: Sequence[Letter]) -> None:
         """Hand letters to their run, in order."""
@@ -120,8 +129,8 @@ class Mailroom:
         self._claiming = True
         try:
             await self._taking.take_up(runs)
-        except CallboardError as error:
-            self._parts.tell("waiting", f"runs cannot be taken up: {error}")
+        except Exception as error:
+            self._parts.tell.fault("runs cannot be taken up", error)
         finally:
             self._claiming = False
         if self._again:

@@ -108,16 +108,23 @@ class Keeper:
     """Renews the leases of an engine's runs every third of a lease; `lost` hears of runs another engine has taken."""
 
     def __init__(
-        self, store: Store, clock: Clock, threads: Threads, *, lost: Callable[[Sequence[int]], None], lease: float
+        self,
+        store: Store,
+        clock: Clock,
+        threads: Threads,
+        *,
+        lost: Callable[[Sequence[int]], None],
+        fault: Callable[[str, Exception], None],
+        lease: float,
     ) -> None:
-        self._store, self._clock, self._lost, self.lease = store, clock, lost, lease
+        self._store, self._clock, self._lost, self._fault, self.lease = store, clock, lost, fault, lease
         self._fences: dict[int, int] = {}
         self._lock = threading.Lock()
         self._threads = threads
         self._renewed = clock.now().elapsed
 
     def start(self) -> None:
-        self._end = self._threads.beat(self.lease / 3, self.renew, "callboard-keeper")
+        self._end = self._threads.beat(self.lease / 3, self._beat, "callboard-keeper")
 
     def stop(self) -> None:
         self._end()
@@ -133,6 +140,13 @@ class Keeper:
     def is_sure(self, run: int) -> bool:
         """Whether nobody can have taken this run: its lease was renewed so late that it is not over."""
         return run in self._fences and self._clock.now().elapsed - self._renewed < self.lease
+
+    def _beat(self) -> None:
+        """Whatever fails is told and tried again: who keeps no leases any more seems to live and loses everything."""
+        try:
+            self.renew()
+        except Exception as error:
+            self._fault("leases cannot be renewed", error)
 
     def renew(self) -> None:
         """Once, now. A store that fails is asked again next time: the lease has time for that."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from callboard.core.facts import Fact
     from callboard.engine.held import Held
+    from callboard.engine.telling import Telling
 
 Put: TypeAlias = "Callable[[int, str, str, str | None], object]"
 
@@ -34,7 +35,7 @@ class Publisher:
         put: Put | None,
         post: Callable[[Held, Fact], None],
         sleep: Callable[[float], Awaitable[None]],
-        report: Callable[[str, str], None],
+        report: Telling,
         misplaced: Callable[[], None] = lambda: None,
     ) -> None:
         self._put, self._post, self._sleep, self._report = put, post, sleep, report
@@ -52,7 +53,7 @@ class Publisher:
         self._queues[held.number] = queue = deque(documents)
         task = asyncio.get_running_loop().create_task(self._work_off(held, queue))
         self._tasks.add((held.number, task))
-        task.add_done_callback(lambda task: self._tasks.discard((held.number, task)))
+        task.add_done_callback(lambda task: self._ended(held.number, task))
 
     async def idle(self, run: int | None = None) -> None:
         """Wait until everything is in place, of one run or of all."""
@@ -75,6 +76,12 @@ class Publisher:
                     self._tell(held, (path, hash, replaces, id), placed)
         finally:
             self._queues.pop(held.number, None)
+
+    def _ended(self, run: int, task: asyncio.Task[None]) -> None:
+        self._tasks.discard((run, task))
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._report.fault("documents wait to be put in place", error)
 
     def _tell(self, held: Held, document: tuple[str, str, str | None, int], placed: Placed) -> None:
         """It is in place, or beside a person's version, which is that of the run from now on: no edit of ours, but of

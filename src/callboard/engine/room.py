@@ -92,7 +92,12 @@ class Room:
 
     def _look(self) -> None:
         assert self._reserve is not None
-        if self._reserve.make():
+        try:
+            lacks = self._reserve.make()
+        except Exception:
+            self._look_later()  # or nothing would ever start again
+            raise
+        if lacks:
             return self._look_later()
         self._calm += 1
         if self._calm <= _CALM:  # there seems to be room, and yet the last write has failed

@@ -7,14 +7,15 @@ at once, because nobody waits for it and each release would cost a sync of its o
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
 from callboard.core.facts import Ticked, Woke
 from callboard.core.orders import Finish, Wake
 from callboard.core.status import ENDED, INIT, Status
 from callboard.engine import recovery
+from callboard.engine.answers import answer, dismiss
 from callboard.engine.held import Held
+from callboard.engine.telling import said
 from callboard.engine.turns import RESTS
 from callboard.errors import CallboardError, FenceLost, NotFound, RunInterrupted, StoreDamaged, StoreError
 from callboard.ports import RunRows
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
     from callboard.core.facts import Fact
     from callboard.core.orders import Evaluate, Order, Tick
     from callboard.core.plan import Task
+    from callboard.core.run import Run
     from callboard.engine.batch import Stepped
     from callboard.engine.committer import Committer
     from callboard.engine.dispatch import Dispatcher
     from callboard.engine.owner import Keeper
     from callboard.engine.publisher import Publisher
     from callboard.engine.room import Room
+    from callboard.engine.telling import Telling
     from callboard.engine.timers import Timers
     from callboard.engine.turns import Turns
     from callboard.ports import Backend, Clock, Json, Letter, Owner, RunRow, Store
@@ -69,7 +72,7 @@ class Parts:
     room: Room
     runs: dict[int, Held]
     store: Store
-    tell: Callable[[str, str], None]
+    tell: Telling
     timers: Timers
     turns: Turns
 
@@ -125,8 +128,8 @@ class Taking:
         row = taken.rows.run
         try:
             return Held(row, taken.fence, self._parts.begun(row) if self._parts.begun is not None else None), ""
-        except CallboardError as error:
-            return Held(row, taken.fence), str(error)
+        except Exception as error:
+            return Held(row, taken.fence), said(error)
 
     @recovery.uncollected()
     def _claim(self, runs: Sequence[int | RunRow]) -> list[recovery.Taken]:
@@ -139,9 +142,11 @@ class Taking:
                 one = self._fresh(run) or recovery.take(
                     parts.store, _number(run), parts.owner, parts.lease, now, self._lives, parts.clear
                 )
-            except (StoreDamaged, NotFound) as error:
-                self.refused[_number(run)] = str(error)
-                parts.tell("set aside", f"run {_number(run)}: {error}")
+            except Exception as error:
+                if isinstance(error, CallboardError) and not isinstance(error, StoreDamaged | NotFound):
+                    raise  # the store cannot be read just now, whichever run it is
+                self.refused[_number(run)] = said(error)
+                parts.tell("set aside", f"run {_number(run)}: {said(error)}")
                 if len(runs) == 1:
                     raise
                 continue
@@ -166,11 +171,13 @@ class Taking:
     @recovery.uncollected()
     def _install(self, held: Held, taken: recovery.Taken, *, new: bool) -> None:
         """The run behind the rows is in memory; what was outside and is not here is lost."""
-        parts = self._parts
         try:
-            run = recovery.put_in_memory(held, taken.rows, self._shapes)
-        except Exception as error:
-            return self.set_aside(held, f"it cannot be loaded: {error!r}")
+            self._go_on(held, taken, recovery.put_in_memory(held, taken.rows, self._shapes), new=new)
+        except Exception as error:  # of this run; the others that were taken with it are taken up
+            self.set_aside(held, f"it cannot be loaded: {said(error)}")
+
+    def _go_on(self, held: Held, taken: recovery.Taken, run: Run, *, new: bool) -> None:
+        parts = self._parts
         held.loading = False
         why = new and next(filter(None, (parts.backend.can(t.executor, t.inputs) for t in run.plan.tasks)), "")
         if why and run.status not in ENDED:
@@ -222,6 +229,8 @@ class Taking:
                 parts.tell("paused", str(error))
                 await parts.dispatcher.sleep(RESTS[min(tried, len(RESTS) - 1)])
                 tried += 1
+            except Exception as error:
+                return self.set_aside(held, f"it cannot be read: {said(error)}")
             else:
                 self._install(held, taken, new=False)
                 return parts.look()
@@ -231,6 +240,7 @@ class Taking:
     def finish(self, held: Held, status: Status) -> None:
         """The end is on disk. The run leaves memory now and is released when there is time."""
         self._forget(held)
+        dismiss(held, FenceLost((held.number,)))
         self._leaving[held.number] = (held.fence, status)
         if len(self._leaving) == 1:
             self._parts.timers.at(self._parts.clock.now().elapsed + LINGER, self._let_go)
@@ -282,8 +292,11 @@ class Taking:
             self._leaving.clear()
             for run, _ in pairs:
                 self._parts.keeper.drop(run)
-            with contextlib.suppress(CallboardError):  # it is taken from us when we are gone
+            try:
                 await self._parts.committer.aside(self._parts.store.release_all, pairs)
+            except Exception as error:  # they are taken from us when we are gone
+                if not isinstance(error, CallboardError):
+                    self._parts.tell.fault("runs that have ended cannot be released", error)
 
     def _forget(self, held: Held) -> None:
         self._parts.runs.pop(held.number, None)
@@ -315,15 +328,20 @@ class Taking:
         self._parts.keeper.drop(held.number)
         for stage in (held, stepped):
             if stage is not None:
-                for future in (*(one for _, one in stage.answers), *stage.paid):
-                    answer(future, error)
+                dismiss(stage, error)
 
     # ── odds ────────────────────────────────────────────────────────────────────────────────────────────
 
     def spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._parts.tell.fault("something in the background failed", error)
 
     async def close(self) -> None:
         for task in list(self._tasks):
@@ -336,13 +354,3 @@ class Taking:
 
 def _number(run: int | RunRow) -> int:
     return run if isinstance(run, int) else run.number
-
-
-def answer(future: asyncio.Future[None] | asyncio.Future[Status], value: Exception | Status | None) -> None:
-    """Resolve a future that may have been given up."""
-    if future.done():
-        return
-    if isinstance(value, Exception):
-        future.set_exception(value)
-    else:
-        future.set_result(value)  # type: ignore[arg-type]

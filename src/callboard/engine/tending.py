@@ -9,13 +9,13 @@ how old the newest one is.
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 from callboard.engine.doorbell import silent, take_down
 from callboard.errors import CallboardError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Executor
     from pathlib import Path
 
@@ -28,12 +28,19 @@ EVERY = 60.0
 
 
 class Tending:
-    """One engine's. `clear` ends what dead engines have left, those whose bells hang in `folder` and others."""
+    """One engine's. `clear` ends what dead engines have left, those whose bells hang in `folder` and others; `fault`
+    hears of errors of our own."""
 
     def __init__(
-        self, store: Store, clock: Clock, threads: Threads, folder: Path | str | None, clear: Clear | None
+        self,
+        store: Store,
+        clock: Clock,
+        threads: Threads,
+        fault: Callable[[str, Exception], None],
+        folder: Path | str | None,
+        clear: Clear | None,
     ) -> None:
-        self._store, self._clock, self._threads = store, clock, threads
+        self._store, self._clock, self._threads, self._fault = store, clock, threads, fault
         self._folder, self._clear = folder, clear
         self._clearing: Executor | None = None
 
@@ -57,13 +64,23 @@ class Tending:
 
     def look_around(self) -> None:
         """End what engines have left whose bells are silent; only then these come down."""
-        bells = silent(self._folder) if self._clear is not None and self._folder is not None else ()
-        if bells and self._clear is not None:
-            with contextlib.suppress(CallboardError):  # the next look, then
+        if self._clear is None or self._folder is None:
+            return
+        try:
+            bells = silent(self._folder)
+            if bells:
                 self._clear(None)
-                for bell in bells:
-                    take_down(bell)
+            for bell in bells:
+                take_down(bell)
+        except CallboardError:  # the next look, then
+            pass
+        except Exception as error:
+            self._fault("what a dead engine has left cannot be ended", error)
 
     def copy(self) -> None:
-        with contextlib.suppress(CallboardError, OSError):
+        try:
             self._store.backup_if_due(self._clock.now().wall)
+        except (CallboardError, OSError):
+            pass
+        except Exception as error:  # not even that ends the looking
+            self._fault("no copy of the store can be made", error)

@@ -19,8 +19,11 @@ class Threads:
     """Those of this process."""
 
     def worker(self, name: str) -> Executor:
-        """One thread that takes calls in turn."""
-        return ThreadPoolExecutor(1, name)
+        """One thread that takes calls in turn. It is there at once: what is handed over when no thread can be started
+        any more would lie in the queue, be taken for failed, and be carried out some time later."""
+        worker = ThreadPoolExecutor(1, name)
+        worker.submit(int)
+        return worker
 
     def beat(self, every: float, call: Callable[[], None], name: str) -> Callable[[], None]:
         """Call every so many seconds, from a thread that ends with the process; what is returned ends it, and waits."""

@@ -1,7 +1,9 @@
 """All instants an engine waits for: one heap, one sleeper on the clock port.
 
 A timer is never taken out: what it would bring is old by then, and old facts change nothing. Deadlines are
-judged when they are set, by the elapsed clock of this boot; the wall may jump as it likes meanwhile.
+judged when they are set, by the elapsed clock of this boot; the wall may jump as it likes meanwhile. What is called
+and fails is told, and the others are called all the same: a sleeper that ended with it would silence every limit,
+retry and lease of an engine that seems to live.
 """
 
 from __future__ import annotations
@@ -16,14 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from callboard.core.deadline import Deadline
+    from callboard.engine.telling import Telling
     from callboard.ports import Clock
 
 
 class Timers:
     """Calls back on the loop when an instant has come, in order of the instants."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, tell: Telling) -> None:
+        self._clock, self._tell = clock, tell
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         self._sleeper: asyncio.Task[None] | None = None
@@ -65,6 +68,12 @@ class Timers:
         self._sleeper = None
         now = self._clock.now().elapsed
         while self._heap and self._heap[0][0] <= now:
-            heapq.heappop(self._heap)[2]()
+            self._call(heapq.heappop(self._heap)[2])
         if self._sleeper is None:
             self._arm()
+
+    def _call(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:
+            self._tell.fault("a timer failed", error)

@@ -155,13 +155,13 @@ class Turns:
                 continue
             try:
                 stepped = batches.step(held, now, admission)
-            except Exception as error:
-                self._cannot_step(held, error)
+            except Exception as error:  # the machine itself failed, and its run may be half changed
+                self._cannot_go_on(held, error)
                 continue
             if held.facts or stepped.starts >= MOST_STARTS:
                 self.ready(held)
             if batches.is_empty(stepped.write):
-                self._hands.settle(stepped, now.elapsed)
+                self._settle(stepped, now.elapsed)
             else:
                 batch.append(stepped)
                 size += stepped.size
@@ -183,12 +183,21 @@ class Turns:
             elapsed = self._clock.now().elapsed
             point("orders.leave")
             for stepped in batch:
-                self._hands.settle(stepped, elapsed)
+                self._settle(stepped, elapsed)
         elif isinstance(error, FenceLost):
             self._lost_fences(batch, error)
         else:
             self._failed(batch, error)
         self._next()
+
+    def _settle(self, stepped: Stepped, elapsed: float) -> None:
+        """What of one run cannot be carried out is read again from what is on disk; the others of its batch go on."""
+        held = stepped.held
+        try:
+            self._hands.settle(stepped, elapsed)
+        except Exception as error:
+            if self._runs.get(held.number) is held:
+                self._cannot_go_on(held, error)
 
     def _lost_fences(self, batch: list[Stepped], error: FenceLost) -> None:
         """Runs that another engine owns now are gone; the others are committed one by one."""
@@ -226,7 +235,12 @@ class Turns:
         self._timers.at(self._clock.now().elapsed + rest, self._rested)
 
     def _rested(self) -> None:
-        if self._room.short and self._room.lacking():
+        try:
+            lacks = self._room.short and self._room.lacking()
+        except Exception:
+            self._rest()  # or it would rest for ever
+            raise
+        if lacks:
             return self._rest()  # nothing can be written: to read the runs again would only cost time
         self.resting = False
         for held in list(self._runs.values()):
@@ -245,8 +259,8 @@ class Turns:
             self._admission.drop(held.run)
         held.run, held.ready = None, False
 
-    def _cannot_step(self, held: Held, error: Exception) -> None:
-        """The machine itself failed; its run may be half changed, so it is read again, a few times."""
+    def _cannot_go_on(self, held: Held, error: Exception) -> None:
+        """An error of our own in the middle of a run: it is read again, a few times."""
         self.drop(held)
         held.mail, held.read, held.drained = [], 0, True
         self._blame(held, error, alone=True)

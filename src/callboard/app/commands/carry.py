@@ -153,15 +153,14 @@ class Carrier:
 
     def _reported(self, state: str, why: str) -> None:
         """The engine has something to say; a run that it had to set aside has nobody to wait for."""
-        self._report(state, why)
         error = {"set aside": StoreError, "not here": Refused, "lost": Conflict}.get(state)
-        if error is None:
-            return
-        gone = self.engine.lost if state == "lost" else self.engine.refused
-        for run in [run for run in self._waits if run in gone]:
-            for wait in self._waits.pop(run):
-                if not wait.done():
-                    wait.set_exception(error(why))
+        if error is not None:
+            gone = self.engine.lost if state == "lost" else self.engine.refused
+            for run in [run for run in self._waits if run in gone]:
+                for wait in self._waits.pop(run):
+                    if not wait.done():
+                        wait.set_exception(error(why))
+        self._report(state, why)  # at last: whoever listens may fail
 
 
 def _interrupt(waits: Iterable[asyncio.Future[Left]]) -> None:
