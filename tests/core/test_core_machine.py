@@ -18,8 +18,8 @@ from callboard.core.executions import LONGEST_ASKED, pack
 from callboard.core.machine import HANDLERS, step
 from callboard.core.plan import Map, Plan, Probe, Retry, Review, Rule, Task
 from callboard.core.reasons import why
-from callboard.core.run import Run
-from callboard.core.status import FAILED, INIT, QUEUED, RETRYING, RUNNING, SUCCESS
+from callboard.core.run import FULL_PAGE, Run
+from callboard.core.status import FAILED, INIT, QUEUED, RETRYING, RUNNING, STOPPED, SUCCESS
 from callboard.core.story import story
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Life:
         self.journal: list[tuple[list[str], Now, bool]] = []
         self.executions: dict[int, tuple[Any, ...]] = {}
         self.outcomes: dict[tuple[int, int], str] = {}
+        self.items: dict[int, tuple[int, int, int, str, str]] = {}
         self.state = "{}"
 
     def step(self, *facts: f.Fact, at: float = 0.0) -> Decision:
@@ -46,12 +47,14 @@ class Life:
         self.journal.append((decision.journal, now, True))
         self.executions |= {row[0] >> 20: row for row in decision.executions}
         self.outcomes |= {(id, revision): text for id, revision, text in decision.outcomes}
+        self.items |= {item[0]: item for item in decision.items}
         self.state = decision.state or self.state
         return decision
 
     def loaded(self) -> Run:
         status, rows_of = int(self.run.status), self.executions.values()
-        return rows.load(1, "run", self.plan, status=status, state=self.state, executions=rows_of)
+        items = self.items.values()
+        return rows.load(1, "run", self.plan, status=status, state=self.state, executions=rows_of, items=items)
 
 
 def test_there_is_a_handler_for_every_kind_of_fact() -> None:
@@ -100,6 +103,101 @@ def test_a_page_that_is_no_longer_due_when_its_turn_comes_is_not_asked_for() -> 
 
 def _step(run: Run) -> Any:
     return replay.Step(run, NOW, None)
+
+
+def _many(page: int, count: int = FULL_PAGE) -> tuple[tuple[str, int], ...]:
+    return tuple((f"{page}-{place}", place) for place in range(count))
+
+
+def _ends(life: Life, count: int) -> Decision:
+    """So many more items succeed, those that have been started the longest first, but never the very first one."""
+    decision = life.step()
+    for _ in range(count):
+        node = next(row for row in life.run.nodes[2:] if row.at_work)
+        decision = life.step(f.Succeeded(node.id, 1, 1, "1"))
+    return decision
+
+
+def _listing() -> Life:
+    """A full page has come, of which everything has been started that may be."""
+    life = Life(Task("m", map=Map()))
+    life.step(f.Begun())
+    life.step(f.Listed(0, 1, 1, _many(1), True))
+    while life.run.queued:
+        life.step()
+    return life
+
+
+def test_half_of_a_full_page_is_enough_to_ask_for_the_next_one_and_nobody_waits_for_a_straggler() -> None:
+    life = _listing()
+    assert not _ends(life, FULL_PAGE // 2 - 1).orders
+    assert _ends(life, 1).orders == [o.List(0, 1, 2)]
+    life.step(f.Listed(0, 1, 2, _many(2), True))
+    while life.run.queued:
+        life.step()
+    assert not _ends(life, FULL_PAGE - 1).orders
+    assert _ends(life, 1).orders == [o.List(0, 1, 3)]
+    life.step(f.Listed(0, 1, 3, _many(3, 3)))
+    _ends(life, FULL_PAGE // 2 + 2)
+    assert life.run.status is RUNNING and life.run.nodes[1].at_work
+    assert life.step(f.Succeeded(1, 1, 1, "1")).orders == [o.Finish(SUCCESS)]
+    assert replay.stored(life.loaded()) == replay.stored(life.run)
+    again = Run(1, "run", life.plan)
+    replay.replay(again, life.journal)
+    assert replay.picture(again) == replay.picture(life.run)
+
+
+def test_a_page_asked_for_ahead_that_brings_only_what_is_at_work_does_not_end_the_list() -> None:
+    life = _listing()
+    assert _ends(life, FULL_PAGE // 2).orders == [o.List(0, 1, 2)]
+    assert not life.step(f.Listed(0, 1, 2, _many(1)[:1], True)).orders
+    assert not _ends(life, FULL_PAGE // 2 - 1).orders
+    assert replay.stored(life.loaded()) == replay.stored(life.run)
+    assert life.step(f.Succeeded(1, 1, 1, "1")).orders == [o.List(0, 1, 3)]
+    assert life.step(f.Listed(0, 1, 3, _many(1)[:1], True)).orders == [o.Finish(SUCCESS)]
+
+
+def test_a_list_that_fails_when_it_is_asked_ahead_is_not_asked_again() -> None:
+    life = _listing()
+    _ends(life, FULL_PAGE // 2)
+    assert not life.step(f.ListFailed(0, 1, "gone")).orders
+    assert not _ends(life, FULL_PAGE // 2 - 1).orders
+    assert life.step(f.Succeeded(1, 1, 1, "1")).orders == [o.Finish(FAILED)]
+
+
+def test_an_older_journal_in_which_nobody_asked_ahead_is_replayed_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as older:
+        older.setattr("callboard.core.run.FULL_PAGE", 1 << 30)
+        life = _listing()
+        for left in (3, 0):
+            _ends(life, FULL_PAGE - 1 - left - sum(row.has_ended for row in life.run.nodes[2:]))
+            again = Run(1, "run", life.plan)
+            with monkeypatch.context() as now:
+                now.setattr("callboard.core.run.FULL_PAGE", FULL_PAGE)
+                replay.replay(again, life.journal)
+            assert replay.picture(again) == replay.picture(life.run)
+    assert life.run.nodes[0].mapped is not None and not life.run.nodes[0].mapped.asked
+    life.admission = Admission()
+    life.admission.adopt(life.run)
+    assert life.step().orders == [o.List(0, 1, 2)], "taken up by this version it goes on at once"
+
+
+def test_of_a_list_in_smaller_pages_the_next_one_is_asked_for_when_all_of_one_have_ended() -> None:
+    life = Life(Task("m", map=Map()))
+    life.step(f.Begun())
+    life.step(f.Listed(0, 1, 1, _many(1, 10), True))
+    assert not _ends(life, 9).orders
+    assert life.step(f.Succeeded(1, 1, 1, "1")).orders == [o.List(0, 1, 2)]
+
+
+def test_a_page_that_was_asked_for_ahead_is_given_up_with_its_task() -> None:
+    life = _listing()
+    _ends(life, FULL_PAGE // 2)
+    decision = life.step(f.Asked("m", "STOP"))
+    assert o.StopList(0, 1) in decision.orders
+    stops = [one for one in decision.orders if type(one) is o.Stop]
+    life.step(f.ListStopped(0, 1), *(f.Stopped(one.node, one.number, one.attempt) for one in stops))
+    assert life.run.nodes[0].status is STOPPED and life.run.status is STOPPED
 
 
 def test_a_list_with_more_items_than_can_be_named_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import random_world
 from random_world import Seeded, World, live
 
+from callboard.core import mapped
 from callboard.core.admission import Admission
 from callboard.core.deadline import Now
 from callboard.core.facts import Begun, Paused, Resumed, Succeeded
@@ -46,6 +48,22 @@ def test_whatever_happens_the_run_stays_true_and_a_cancel_ends_it(data: st.DataO
 def test_many_plain_worlds_stay_true() -> None:
     for seed in range(150):
         live(Seeded(seed))
+
+
+@pytest.mark.parametrize("full", [2, 3])
+def test_worlds_in_which_pages_are_asked_for_ahead_stay_true(monkeypatch: pytest.MonkeyPatch, full: int) -> None:
+    asked: list[bool] = []
+    ask = mapped.ask
+
+    def see(step: Any, row: Any) -> None:
+        asked.append(not row.mapped.due and row.wants_page)
+        ask(step, row)
+
+    monkeypatch.setattr("callboard.core.run.FULL_PAGE", full)
+    monkeypatch.setattr(mapped, "ask", see)
+    for seed in range(60):
+        live(Seeded(seed))
+    assert any(asked)
 
 
 @modest

@@ -152,7 +152,9 @@ async def test_whoever_waits_for_the_disk_hears_of_it_although_an_order_fails(st
     await engine.submit(run)
     await passing(stage.clock, lambda: stage.statuses(run) == {"a": "RUNNING"})
     engine._act = _Once(engine._act)  # type: ignore[method-assign]
-    await asyncio.wait_for(engine.post(run, Paused()), 10)
+    told = asyncio.ensure_future(engine.post(run, Paused()))
+    await until(told.done)
+    await told
     assert not engine._act.left  # type: ignore[attr-defined]
     await passing(stage.clock, lambda: run in engine.runs and engine.runs[run].run is not None)
 
@@ -195,8 +197,9 @@ async def test_what_comes_while_the_last_commit_is_made_is_refused_and_not_forgo
     await turn()
     assert not told.done()
     gate.free.set()
+    await until(told.done)
     with pytest.raises(FenceLost):
-        await asyncio.wait_for(told, 10)
+        await told
     assert stage.status(run) is SUCCESS
 
 
@@ -211,7 +214,8 @@ async def test_who_waits_for_a_commit_of_a_run_that_is_lost_meanwhile_is_told(st
     await until(lambda: engine._parts.committer.flying)
     engine._lose_all([run])
     gate.free.set()
-    await asyncio.wait_for(told, 10)  # it was on disk before it was lost
+    await until(told.done)
+    await told  # it was on disk before it was lost
 
 
 # ── letters, and taking up ──────────────────────────────────────────────────────────────────────────────────

@@ -18,7 +18,7 @@ from callboard.core.status import FAILED, RUNNING, STOPPED, SUCCESS
 from callboard.engine.owner import new_owner
 from callboard.errors import BudgetRefused, Permanent, Refused, RunInterrupted, StoreError, Transient, UnknownEffect
 from callboard.ports import Call, Done, Page
-from callboard.testing.scripted import HANG, WorkerLost
+from callboard.testing.scripted import HANG, ScriptedBackend, WorkerLost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -637,3 +637,33 @@ async def test_an_engine_that_awaits_a_run_of_another_hears_of_its_end(stage: St
     await until(lambda: stage.status(run) is SUCCESS)
     await passing(stage.clock, end.done)
     assert end.result() is SUCCESS
+
+
+async def test_a_straggler_keeps_no_further_page_waiting_not_even_over_a_kill(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callboard.core.run.FULL_PAGE", 2)
+    backend = ScriptedBackend(
+        {"m": lambda work: HANG if work.item == 1 else work.item},
+        lists={"m": [[("a", 1), ("b", 2)], [("c", 3), ("d", 4)], [("e", 5)]]},
+    )
+    page, second = backend.list_page, asyncio.Event()
+
+    async def never(work: Work, number: int) -> Page:
+        if number == 1:
+            return await page(work, number)
+        second.set()
+        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+    backend.list_page = never  # type: ignore[method-assign]
+    run = stage.run(Task("m", map=Map()))
+    first = await stage.engine(backend=backend)
+    await first.submit(run)
+    await until(second.is_set)
+    await stage.kill(first)
+    backend.list_page = page  # type: ignore[method-assign]
+    again = await stage.engine(backend=backend)
+    await again.submit(run)
+    await passing(stage.clock, lambda: stage.statuses(run).get("m/e") == "SUCCESS")
+    assert stage.statuses(run) == {"m": "RUNNING", "m/a": "RUNNING"} | {f"m/{one}": "SUCCESS" for one in "bcde"}
+    assert [one.name for one in backend.begun].count("m/b") == 1

@@ -45,7 +45,7 @@ def adopted(work: Step, fact: f.Adopted) -> bool:
         else:
             _take_over(work, known, lists.get(known.task), fact.of)
             drain(work)
-    work.queued = [row for row in work.queued if row.status is QUEUED or (row.mapped is not None and row.mapped.due)]
+    work.queued = [row for row in work.queued if row.status is QUEUED or row.wants_page]
     if fact.more:
         return add_hold(work, HOLD)
     if HOLD in run.holds:

@@ -29,15 +29,22 @@ def list_of(row: Node) -> Mapped:
 
 
 def ask(step: Step, row: Node) -> None:
-    """Admission picked it: ask for the page that is due, if it still is."""
-    mapped = list_of(row)
-    if mapped.due and row.status is RUNNING:
+    """Admission picked it: ask for the next page, if it still is wanted.
+
+    That a page is *due* stands in the row, and follows from the items alone; that one is asked for before it is due is
+    nothing but a pick. So a journal of which nobody has asked ahead is replayed as it was.
+    """
+    if row.wants_page and row.status is RUNNING:
         step.order_list(row)
         step.moved[row.id] = row
 
 
 def listed(step: Step, row: Node, fact: Listed) -> None:
-    """A page has come: known keys are dropped, a page without a new key ends the list."""
+    """A page has come: known keys are dropped, a page without a new key ends the list.
+
+    One that was asked for ahead (`more` is still true then) may have none because what is left to do is at work: it is
+    asked for again when that has ended.
+    """
     mapped = list_of(row)
     step.list_answered(row)
     mapped.asked = False
@@ -50,7 +57,7 @@ def listed(step: Step, row: Node, fact: Listed) -> None:
     if len(step.run.nodes) + len(new) > MOST_NODES:
         mapped.lost = True
         return judge(step, row)
-    mapped.more = bool(fact.more and new)
+    mapped.more = bool(fact.more and (new or mapped.more))
     _begin_items(step, row, new)
     return judge(step, row)
 
@@ -118,6 +125,8 @@ def item_ended(step: Step, item: Node) -> None:
         mapped.failed.add(item.id)
     if item.next is None:
         judge(step, parent)
+    if mapped.may_ask_ahead:
+        step.queued.append(parent)
 
 
 def _begin_twin(step: Step, row: Node, over: Node, item: Node) -> None:

@@ -10,7 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from callboard.core.graph import Graph
-from callboard.core.status import INIT, Status
+from callboard.core.status import INIT, RUNNING, Status
 
 if TYPE_CHECKING:
     from callboard.core.deadline import Deadline
@@ -29,6 +29,10 @@ class Draft(NamedTuple):
     first: str | None = None
     documents: tuple[Written, ...] = ()  # that it brings once it is approved
     pending: tuple[str, ...] = ()
+
+
+#: Items of a full page of a list.
+FULL_PAGE = 1000
 
 
 class Mapped:
@@ -51,6 +55,17 @@ class Mapped:
         self.failed: set[int] = set()
         self.giving_up = False  # the list it goes over has begun anew
         self.source = 0  # number of the task whose list it goes over
+
+    @property
+    def may_ask_ahead(self) -> bool:
+        """Whether the next page may be asked for while items are open: pages come full, and half of one has ended.
+
+        So one item that takes long holds up nobody else's, and one and a half pages are open at most. Of a list that
+        comes in smaller pages a page may be what is left to do: asked too early it would say that nothing is.
+        """
+        if not self.more or self.asked or self.lost:
+            return False
+        return self.open <= FULL_PAGE // 2 and len(self.items) >= FULL_PAGE * self.page
 
 
 class Node:
@@ -117,6 +132,12 @@ class Node:
     def at_work(self) -> bool:
         """An order is outside for it."""
         return 2 <= self.status <= 3 and not self.hold and self.mapped is None
+
+    @property
+    def wants_page(self) -> bool:
+        """A page of its list is due, or may be asked for already."""
+        mapped = self.mapped
+        return mapped is not None and (mapped.due or (self.status is RUNNING and mapped.may_ask_ahead))
 
     @property
     def will_tick(self) -> bool:
@@ -256,4 +277,4 @@ class Run:
         nodes = self.nodes
         waiting = sorted((nodes[n] for n in self.queued), key=lambda row: row.began)
         mapped = (nodes[n] for n in self.graph.mapped)
-        return waiting + [row for row in mapped if row.mapped is not None and row.mapped.due]
+        return waiting + [row for row in mapped if row.wants_page]

@@ -198,7 +198,7 @@ def _admit(work: Step) -> bool:
         return _start_at_once(work, work.queued[0])
     if work.offered < len(work.queued):
         for row in work.queued[work.offered :]:
-            if row.status is QUEUED or (row.mapped is not None and row.mapped.due):
+            if row.status is QUEUED or row.wants_page:
                 admission.offer(run, row)
         work.offered = len(work.queued)
     if work.begun >= MOST_STARTS:
