@@ -29,6 +29,7 @@
     │   ├── NoRoom                  a full or read-only disk, no descriptors       exit 9
     │   ├── StoreDamaged            the state file is damaged
     │   └── StoreRefused            a network file system, an unsafe SQLite, a newer schema
+    ├── OutputLost                  a result that standard output did not take
     └── ForkedProcess               a forked child must not use its parent's connections
 
 The message says what is wrong, where, and what to do; the class says how it is treated.
@@ -268,6 +269,10 @@ class StoreRefused(StoreError):
     """This file cannot be used safely: a network file system, an unsafe SQLite, a newer schema."""
 
     exit_code = 2
+
+
+class OutputLost(CallboardError):
+    """A result was made and recorded, and standard output did not take it."""
 
 
 class ForkedProcess(CallboardError):

@@ -80,6 +80,29 @@ def test_a_process_of_the_nursery_is_as_any_other(tmp_path: Path, nursery: Nurse
     assert first == second != ""
 
 
+#: Found likewise: nothing is installed but what Callboard cannot be without.
+PLAIN = """
+import sys
+
+
+class Plain:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("hypothesis", "pytest", "docx", "pandas", "starlette"):
+            raise ModuleNotFoundError(name)
+
+
+sys.meta_path.insert(0, Plain())
+"""
+
+
+def test_there_is_a_nursery_without_the_tools_of_developers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain/sitecustomize.py").write_text(PLAIN)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "plain"))
+    with Nursery() as nursery:
+        assert nursery.lived(Show(CHAIN.lay_out(tmp_path / "show")), ["callboard", *CHAIN.begin()[3:]]).code == 0
+
+
 def test_crash_at_is_not_handed_on_to_commands_and_children(tmp_path: Path) -> None:
     """A command shows its environment, a function its own."""
     show = Show(tmp_path / "show")

@@ -70,8 +70,9 @@ class Nursery:
 def serve(main: Callable[[], None]) -> None:
     """The nursery's own life: an order a line, an answer a line. `main` is the program that its children become."""
     for module in pkgutil.walk_packages([str(Path(crash.__file__).parent)], "callboard."):
-        importlib.import_module(module.name)
-    with suppress(ImportError):
+        with suppress(ModuleNotFoundError):  # a tool of developers, or an extra, that this installation has not
+            importlib.import_module(module.name)
+    with suppress(ModuleNotFoundError):
         importlib.import_module("docx")
     for line in sys.stdin:
         order = json.loads(line)

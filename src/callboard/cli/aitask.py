@@ -17,7 +17,7 @@ from callboard.app.commands.check import as_data
 from callboard.app.commands.submit import Production, find_pipeline, submit_pipeline
 from callboard.cli.carried import carry, given_text
 from callboard.cli.context import Told
-from callboard.cli.main import guarded
+from callboard.cli.main import as_program
 from callboard.cli.production import as_row, listing
 from callboard.errors import UsageError
 from callboard.productions.manager import create_production, load_production
@@ -171,9 +171,9 @@ def ai_partitur(
 
 def main() -> None:
     """`aitask` and `ai-task`."""
-    sys.exit(guarded(aitask))
+    sys.exit(as_program(aitask))
 
 
 def partitur() -> None:
     """`ai-partitur`."""
-    sys.exit(guarded(ai_partitur))
+    sys.exit(as_program(ai_partitur))

@@ -125,10 +125,12 @@ def _tell(told: Told, house: House, row: RunRow, left: Left, signals: list[int],
     if told.json:
         click.echo(json.dumps({**shown, "result": result, "exit_code": code}, ensure_ascii=False))
         return code
-    if result is not None:
-        click.echo(as_text(result))
-    told.note("\n".join(_summary(run, shown, left, code, progress)))
-    told.next(shown["next"] or f"callboard show {row.id}")
+    try:
+        if result is not None:
+            click.echo(as_text(result))
+    finally:  # how it went is told also where the result cannot be
+        told.note("\n".join(_summary(run, shown, left, code, progress)))
+        told.next(shown["next"] or f"callboard show {row.id}")
     return code
 
 

@@ -10,12 +10,14 @@ import json
 import os
 import sys
 import traceback
+from contextlib import suppress
 from typing import Any
 
 import click
 
+from callboard.cli.streams import Streams, leave, take_numbers
 from callboard.cli.table import symbols
-from callboard.errors import CallboardError, InvalidFile, RunInterrupted
+from callboard.errors import CallboardError, InvalidFile, OutputLost, RunInterrupted
 
 VERBS = {
     "run": "carry out a pipeline file",
@@ -75,12 +77,24 @@ def cli(ctx: click.Context, project: str | None, as_json: bool) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """The entry point; always ends with SystemExit."""
-    sys.exit(guarded(cli, argv))
+    sys.exit(as_program(cli, argv))
+
+
+def as_program(command: click.Command, argv: list[str] | None = None) -> int:
+    """Run a click command as what this process is for; the exit code."""
+    take_numbers()
+    code = guarded(command, argv)
+    leave()
+    return code
 
 
 def guarded(command: click.Command, argv: list[str] | None = None) -> int:
     """Run a click command; the exit code. `NO_COLOR` is honoured here, for every verb."""
-    as_json = "--json" in (sys.argv[1:] if argv is None else argv)
+    with Streams():
+        return _run(command, argv, "--json" in (sys.argv[1:] if argv is None else argv))
+
+
+def _run(command: click.Command, argv: list[str] | None, as_json: bool) -> int:
     try:
         return int(command.main(argv, standalone_mode=False, color=colour()) or 0)
     except click.exceptions.Exit as end:
@@ -161,4 +175,5 @@ def _words(error: Exception) -> str:
 
 
 def _echo_json(value: dict[str, Any]) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False))
+    with suppress(OSError, OutputLost):  # the exit code and standard error tell it as well
+        click.echo(json.dumps(value, ensure_ascii=False))
