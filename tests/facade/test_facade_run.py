@@ -198,6 +198,51 @@ def test_arguments_that_are_not_json_are_refused_before_anything_runs(more: dict
     store.close()
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"effect": "onec"}, "effect of task 'one' is none, keyed or once, not 'onec'; did you mean 'once'?"),
+        ({"retry": "3"}, "retry of task 'one' is how many tries"),
+        ({"retry": 0}, "at least 1, or a Retry, not 0"),
+        ({"retry": True}, "not True"),
+        ({"priority": 9}, "priority of task 'one' is 0 (urgent), 1, 2 or 3 (low), not 9"),
+        ({"needs": "two"}, "needs of task 'one' is a list of names, not 'two': write ['two']"),
+        ({"optional": "two"}, "optional of task 'one' is a list of names"),
+        ({"limits": "disk"}, "limits of task 'one' is a list of names, not 'disk': write ['disk']"),
+        ({"needs": 3}, "needs of task 'one' is a list of names, not 3"),
+        ({"needs": [one]}, "needs of task 'one' is a list of names"),
+        ({"each": "abc"}, "each of task 'one' is a list, not 'abc': write ['abc']"),
+        ({"each": {"a": 1}}, "each of task 'one' is a list, not {'a': 1}"),
+        ({"each": 7}, "each of task 'one' is a list, not 7"),
+        ({"over": one}, "over of task 'one' is the name of another task"),
+        ({"each": [1], "over": "two"}, "task 'one' has both each and over"),
+        ({"timeout": "soon"}, "'soon' is not a duration"),
+    ],
+)
+def test_a_task_that_is_told_nonsense_says_so(more: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        callboard.task("one", one, **more)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a/b", "a\nb"])
+def test_a_task_has_a_name_that_a_person_can_say(name: str) -> None:
+    with pytest.raises(UsageError):
+        callboard.task(name, one)
+
+
+def test_a_plan_has_a_task_and_numbers_for_its_limits() -> None:
+    with pytest.raises(InvalidPlan, match="a plan needs a task"):
+        callboard.plan()
+    disk = callboard.task("one", one, limits=["disc"])
+    with pytest.raises(InvalidPlan, match=r"limits of task 'one' names 'disc', which has no number: write plan"):
+        callboard.plan(disk)
+    with pytest.raises(InvalidPlan, match=r"has no number; did you mean 'disk'\?"):
+        callboard.plan(disk, limits={"disk": 1})
+    with pytest.raises(InvalidPlan, match="the limit 'disc' is a number, at least 1, not 0"):
+        callboard.plan(disk, limits={"disc": 0})
+
+
 def test_mistakes_of_the_caller_are_told_to_the_caller() -> None:
     with pytest.raises(InvalidPlan, match="circle"):
         callboard.plan(callboard.task("a", one, needs=["b"]), callboard.task("b", one, needs=["a"]))
@@ -211,7 +256,7 @@ def test_mistakes_of_the_caller_are_told_to_the_caller() -> None:
         callboard.task("nothing")
     with pytest.raises(NotFound, match=r"nowhere\.ai"):
         callboard.run("nowhere.ai")
-    with pytest.raises(callboard.RunFailed, match="asks for x, but there is nothing"):
+    with pytest.raises(callboard.RunFailed, match="failed: lacks: <lambda> asks for x, but there is nothing"):
         callboard.run(callboard.task("lacks", lambda x: x))
 
 

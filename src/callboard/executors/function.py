@@ -191,8 +191,15 @@ def _arguments(function: Function, ctx: Context, inputs: Mapping[str, Json]) -> 
     if lacking:
         have = ", ".join(sorted(named.keys() - {"ctx", "key"})) or "nothing"
         file = home_file(function.call)
-        raise Permanent(f"{function.name} asks for {', '.join(lacking)}, but there is {have}", evidence={"file": file})
+        raise Permanent(
+            f"{_spoken(function)} asks for {', '.join(lacking)}, but there is {have}", evidence={"file": file}
+        )
     return {name: value for name, value in found.items() if value is not _MISSING}
+
+
+def _spoken(function: Function) -> str:
+    """Its name as it stands in its file: module and digest tell plans apart, not people."""
+    return function.name.partition("@")[0].rpartition(":")[2].rpartition(".")[2]
 
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
