@@ -8,6 +8,7 @@
     │   ├── NotJson                 a value that is not strict JSON               exit 2
     │   └── MissingExtra            an optional library is not installed          exit 2
     ├── NotFound                    a run, task, document or production           exit 8
+    │   └── Ambiguous               several runs begin with what was named        exit 8
     ├── Refused                     a person's command that cannot be carried out exit 2
     ├── Conflict                    someone else changed it first                 exit 9
     ├── Busy                        queue full, lock held; try again later        exit 9
@@ -121,6 +122,18 @@ class NotFound(CallboardError, FileNotFoundError):
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
+
+
+class Ambiguous(NotFound):
+    """Several runs begin with what was named. `ids` are theirs, the newest first."""
+
+    def __init__(self, named: str, ids: Sequence[str]) -> None:
+        shown = ", ".join(ids[:_NAMED]) + (f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "")
+        super().__init__(f"no run {named!r}, but several begin so: {shown}. Fix: name one of them in full")
+        self.ids = tuple(ids)
+
+
+_NAMED = 3
 
 
 class Refused(CallboardError):

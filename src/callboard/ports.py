@@ -319,7 +319,7 @@ class Store(Protocol):
     def find_run(self, id: str | int) -> RunRow:
         """By its number, or as a person names it: by id, number as text, or a unique beginning of an id.
 
-        An id may be a number as well, and then not of the same run. Raises NotFound.
+        An id may be a number as well, and then not of the same run. Raises NotFound, Ambiguous when several begin so.
         """
         ...
 

@@ -20,7 +20,7 @@ from callboard.app import project as projects
 from callboard.core.status import INIT
 from callboard.engine.clock import SystemClock
 from callboard.engine.owner import alive, host_id, keeps, new_owner
-from callboard.errors import Conflict, NotFound, StoreRefused, UsageError
+from callboard.errors import Ambiguous, Conflict, NotFound, StoreRefused, UsageError
 from callboard.executors.registry import REGISTRY
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ CHILDREN, CALLS = 2, 16
 CAPACITY = {"command": 4}
 #: Seconds for which the room that was found for something new is believed to be there.
 _ROOMY = 0.5
+_MOST_NAMESAKES = 100  # of so many runs it is asked whether they are one that goes on and on
 _NAME = "project", "name"  # kind and id of the record that holds it
 
 
@@ -88,13 +89,25 @@ class House:
     def find_run(self, name: str | None, *, open: bool = False) -> RunRow:
         """A run by id, its beginning, or number; without a name the newest (that has not ended, with `open`)."""
         if name is not None:
-            row: RunRow = self.store.find_run(name)
-            return row
+            return self._named(name)
         rows = self.store.open_runs() if open else self.store.runs(most=1)
         if not rows:
             raise NotFound("there is no run that has not ended" if open else "there is no run yet")
         newest: RunRow = max(rows, key=lambda row: row.number)
         return newest
+
+    def _named(self, name: str) -> RunRow:
+        """A beginning that a run shares only with those in whose place it goes on means the one that goes on."""
+        try:
+            row: RunRow = self.store.find_run(name)
+        except Ambiguous as several:
+            if len(several.ids) > _MOST_NAMESAKES:
+                raise
+            last = {one.number: one for one in (self.successor(self.store.find_run(id)) for id in several.ids)}
+            if len(last) > 1:
+                raise
+            row = next(iter(last.values()))
+        return row
 
     def successor(self, row: RunRow) -> RunRow:
         """The run that goes on in place of this one, after as many adoptions as there were; itself without any."""

@@ -37,8 +37,10 @@ def command(obj: dict[str, Any], status: str | None, most: int, as_json: bool) -
 
 
 def _first(found: list[dict[str, Any]]) -> str:
-    """The run a person may want to look at: the newest that does not move, else the newest."""
-    return str(next((run["id"] for run in found if run["because"]), found[0]["id"]))
+    """The run a person may want to look at: the newest that does not move, else the newest. One that goes on as another
+    is over."""
+    still = (run["id"] for run in found if run["because"] and not run["because"].startswith("adopted "))
+    return str(next(still, found[0]["id"]))
 
 
 #: Columns that are left out where a terminal has no room for them, the first one first; an id is never cut.

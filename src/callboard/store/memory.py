@@ -17,7 +17,7 @@ from callboard.core.deadline import Deadline, Now, holds
 from callboard.core.facts import Begun
 from callboard.core.facts import encode as encode_fact
 from callboard.core.plan import digest
-from callboard.errors import Conflict, FenceLost, NotFound, UsageError
+from callboard.errors import Ambiguous, Conflict, FenceLost, NotFound, UsageError
 from callboard.ports import Bounds, Call, Json, Letter, Owner, Record, Recorded, RunRow, RunRows, Write
 from callboard.store import chain, strict
 from callboard.store.bounds import USUAL, too_many_letters, too_many_runs
@@ -248,12 +248,11 @@ class MemoryStore(MemoryRecords):
             return self._runs[number].row
         if id.isascii() and id.isdigit() and int(id) in self._runs:
             return self._runs[int(id)].row
-        begun = sorted(known for known in self._numbers if known.startswith(id)) if id else []
+        begun = [known for known in reversed(self._numbers) if known.startswith(id)] if id else []
         if len(begun) == 1:
             return self._runs[self._numbers[begun[0]]].row
         if begun:
-            more = " …" if len(begun) > 3 else ""
-            raise NotFound(f"no run {id!r}, but several begin so: {', '.join(begun[:3])}{more}")
+            raise Ambiguous(id, begun)
         raise NotFound(f"no run {id!r}")
 
     def runs(self, *, status: int | None = None, most: int = 100, before: int | None = None) -> Sequence[RunRow]:

@@ -211,7 +211,7 @@ _RUN = """SELECT number, id, name, plan, status, state, params, face, fence, own
       lease_elapsed, lease_length FROM run JOIN standing USING (number)"""
 RUN = f"{_RUN} WHERE number = ?"
 RUN_BY_ID = f"{_RUN} WHERE id = ?"
-RUNS_BY_BEGINNING = f"{_RUN} WHERE id >= ?1 AND id < ?1 || char(127) ORDER BY id LIMIT 4"
+RUNS_BY_BEGINNING = f"{_RUN} WHERE id >= ?1 AND id < ?1 || char(127) ORDER BY number DESC LIMIT 101"
 RUNS = f"""{_RUN} WHERE (?1 IS NULL OR status = ?1) AND number < ?2 ORDER BY number DESC LIMIT ?3"""
 OPEN_RUNS = f"{_RUN} WHERE status IN (0, 2) ORDER BY number"
 PLAN = "SELECT text FROM plan WHERE hash = ?"

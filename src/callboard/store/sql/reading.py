@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from callboard.core.deadline import Deadline
-from callboard.errors import NotFound, StoreDamaged
+from callboard.errors import Ambiguous, NotFound, StoreDamaged
 from callboard.ports import Call, Json, Letter, Owner, Recorded, RunRow, RunRows
 from callboard.store import chain, seals
 from callboard.store.packing import MOST_RUNS, ids_of, pack, unpack
@@ -44,8 +44,7 @@ class Reading(Database):
         if len(begun) == 1:
             return run_row(begun[0])
         if begun:
-            names = ", ".join(row[1] for row in begun[:3])
-            raise NotFound(f"no run {id!r}, but several begin so: {names}{' …' if len(begun) > 3 else ''}")
+            raise Ambiguous(id, [row[1] for row in begun])
         raise NotFound(f"no run {id!r}")
 
     def runs(self, *, status: int | None = None, most: int = 100, before: int | None = None) -> Sequence[RunRow]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from callboard.core.facts import Begun, encode
 from callboard.core.plan import Plan, Task, digest, dump
-from callboard.errors import Conflict, FenceLost, InvalidName, NotFound, NotJson, UsageError
+from callboard.errors import Ambiguous, Conflict, FenceLost, InvalidName, NotFound, NotJson, UsageError
 from callboard.ports import Json, Recorded, RunRow, Write
 from callboard.testing.kits.bench import (
     FACT,
@@ -124,9 +124,9 @@ def a_run_is_found_by_id_by_number_and_by_a_unique_beginning(bench: Bench) -> No
     find = bench.store.find_run
     assert find("alpha-2") == second and find(str(first.number)) == first and find("1x") == digits
     assert find("1x").id == "1x" and find("alpha-2").number == second.number
-    with refused(NotFound) as raised:
+    with refused(Ambiguous) as raised:
         find("alpha")
-    assert "alpha-1" in str(raised[0])
+    assert getattr(raised[0], "ids", ()) == ("alpha-2", "alpha-1") and "alpha-2, alpha-1" in str(raised[0])
     for id in ("", "beta", "999", "%", "alpha_1"):
         with refused(NotFound):
             find(id)
