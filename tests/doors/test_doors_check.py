@@ -78,3 +78,28 @@ def test_a_command_is_given_the_secrets_it_asks_for_and_no_others(desk: Desk) ->
     desk.environment(CALLBOARD_SECRET_TOKEN="t0k", CALLBOARD_SECRET_OTHER="hidden")
     out = desk.good("run", "secret.ai").out
     assert "TOKEN=t0k" in out and "hidden" not in out
+
+
+def test_a_variable_that_nothing_reads_is_a_word_written_wrongly(desk: Desk) -> None:
+    desk.write(
+        "vars.ai",
+        "vars: {brand: x}\npipe:\n  - {type: human, question: 'Is {{vars.brand}} {{vars.town|default(1)}}?'}\n",
+    )
+    for verb in ("check", "run"):
+        said = desk.call(verb, "vars.ai", "--var", "brnad=Herald")
+        assert (said.code, said.err) == (
+            2,
+            "error: vars.ai: nothing in this file reads the variable 'brnad'; did you mean 'brand'?\n"
+            "  fix: its variables: brand\n",
+        )
+    desk.good("check", "vars.ai", "--var", "brand=Herald", "--var", "town=Ely")
+    desk.write("all.ai", "pipe:\n  - {type: human, question: '{{vars|tojson}}'}\n")
+    desk.good("check", "all.ai", "--var", "anything=1")
+
+
+def test_a_run_that_adopts_may_have_variables_that_the_file_has_no_use_for_any_more(desk: Desk) -> None:
+    desk.write("vars.ai", "pipe:\n  - {name: one, type: command, command: [echo, '{{vars.word}}']}\n")
+    desk.good("run", "vars.ai", "--var", "word=x", "--id", "show")
+    desk.write("vars.ai", "pipe:\n  - {name: one, type: command, command: [echo, y]}\n")
+    desk.good("adopt", "show", "--yes")
+    assert desk.good("resume", "show.2").out == "y\n"

@@ -23,6 +23,44 @@ def faults(text: str) -> list[tuple[int | None, str]]:
     return [(one.line, one.what) for one in caught.value.faults]
 
 
+# ── where outputs go ────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("step", "fix"),
+    [
+        ("each: [a, b], output_file: out/same.txt", 'write the item into it: "out/same-{{key}}.txt"'),
+        ("each: {glob: '*.md'}, result_file: same", 'write the item into it: "same-{{item.stem}}"'),
+        ("each: {csv: a.csv}, output_file: '{{vars.a}}.txt'", 'write the item into it: "{{vars.a}}-{{key}}.txt"'),
+    ],
+)
+def test_items_that_would_write_one_file_are_a_fault(step: str, fix: str) -> None:
+    with pytest.raises(InvalidFile) as caught:
+        pipeline(f"vars: {{a: x}}\npipe:\n- {{type: llm, model: offline, tmpl: x, {step}}}\n")
+    assert "is the same file for every item" in caught.value.what and caught.value.fix == fix
+    assert caught.value.column == len("- {type: llm, model: offline, tmpl: x, ") + step.index("_file: ") + 7 + 1
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "each: [a], output_file: out/same.txt",
+        "each: [a, b], output_file: 'out/{{key}}.txt'",
+        "each: {glob: '*.md'}, output_file: '{{item.stem}}.txt'",
+        "each: {csv: a.csv}, output_file: '{{item[vars.a]}}.txt'",
+        "output_file: same.txt",
+    ],
+)
+def test_files_of_their_own_are_none(step: str) -> None:
+    pipeline(f"vars: {{a: x}}\npipe:\n- {{type: llm, model: offline, tmpl: x, {step}}}\n")
+
+
+def test_an_output_that_leaves_the_directory_is_found_before_anything_runs() -> None:
+    assert faults("pipe:\n- {type: llm, model: offline, tmpl: x, output_file: ../out.txt}\n") == [
+        (2, "`output_file` of step 'step1' climbs with '..'")
+    ]
+
+
 # ── all at once ─────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -41,6 +79,11 @@ def test_all_faults_of_a_file_are_told_in_its_order() -> None:
         found, ("'nmae'", "'llmm'", "gone.j2", "soon", "9", "'nope'", "'vars.none'", "'gpu'"), strict=True
     ):
         assert part in what
+
+
+@pytest.mark.parametrize("text", ["", "# a remark\n"])
+def test_a_file_with_nothing_in_it_is_called_empty(text: str) -> None:
+    assert faults(text) == [(1, "this file is empty")]
 
 
 def test_an_error_with_several_faults_is_the_first_of_them() -> None:

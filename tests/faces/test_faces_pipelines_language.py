@@ -23,7 +23,7 @@ MAPPED = "pipe:\n- type: llm\n  tmpl: x\n  each: [1, 2]\n"
 @pytest.mark.parametrize(
     ("text", "line", "column", "says", "fix"),
     [
-        ("", 1, 1, "is a mapping", "pipe:"),
+        ("", 1, 1, "file is empty", "pipe:"),
         ("- a\n", 1, 1, "is a mapping", "pipe:"),
         ("name: x\n", 1, 1, "this file has no `pipe`", "add `pipe:`"),
         ("pipe: []\n", 1, 7, "has no steps", "- type: llm"),
@@ -200,8 +200,8 @@ def test_a_fault_names_its_place_and_the_fix(text: str, line: int, column: int, 
             "",
             2,
             24,
-            "did you mean 'pipein_text'?",
-            "pipein_text",
+            "did you mean 'pipein-text'?",
+            "pipein-text",
         ),
         (
             "pipe:\n- type: llm\n  tmpl: |\n    a\n     b {{ foo }}\n",
@@ -263,7 +263,7 @@ def test_a_fault_names_its_place_and_the_fix(text: str, line: int, column: int, 
             "'a' is not defined",
             "write pipe.a",
         ),
-        ("pipe:\n- {type: llm, tmpl: '{{pipe.step1}}'}\n", "", 2, 24, "which does not come before", "pipe.pipein_text"),
+        ("pipe:\n- {type: llm, tmpl: '{{pipe.step1}}'}\n", "", 2, 24, "which does not come before", "pipe.pipein-text"),
         (
             "pipe:\n- {type: llm, tmpl: '{{pipe.step2}}'}\n- {type: llm, tmpl: x}\n",
             "",
@@ -422,11 +422,11 @@ def test_steps_without_a_model_are_told() -> None:
 def test_defaults_go_to_the_steps_that_know_them() -> None:
     made = pipeline(
         "defaults: {type: llm, model: m, temperature: 0.5, retry: 2, output-file: '{{input}}', each: [1]}\n"
-        "pipe:\n- tmpl: x\n- {tmpl: y, model: n, result-file: z, over: step1}\n- {type: human, question: q}\n"
+        "pipe:\n- tmpl: x\n- {tmpl: y, model: n, result-file: 'z{{key}}', over: step1}\n- {type: human, question: q}\n"
     )
     first, second, third = (step.fields for step in made.steps)
     assert (first["model"], first["temperature"], first["output_file"]) == ("m", 0.5, "{{input}}")
-    assert (second["model"], second["output_file"], "each" in second) == ("n", "z", False)
+    assert (second["model"], second["output_file"], "each" in second) == ("n", "z{{key}}", False)
     assert "model" not in third and third["retry"].tries == 2
 
 

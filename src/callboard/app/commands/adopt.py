@@ -138,7 +138,7 @@ def _compiled(house: House, row: RunRow, file: Path | None) -> tuple[Plan, str]:
     check_override(house)
     recorded = places.pipeline(str(full), begun["dir"], house.base)
     with chdir(begun["dir"]):
-        parsed = read_pipeline(house, Path(recorded), vars=begun.get("vars"))
+        parsed = read_pipeline(house, Path(recorded), vars=begun.get("vars"), has_begun=True)
         plan = load("faces.pipelines.compile", "compile")(parsed, production=_production(house, row, parsed))
     return with_saved(plan, begun["result"]) if begun.get("result") else plan, recorded
 

@@ -30,9 +30,11 @@ def read_pipeline(
     file: Path,
     *,
     vars: Mapping[str, Any] | None = None,
+    has_begun: bool = False,
     remark: Callable[[InvalidFile], None] = lambda remark: None,
 ) -> Any:
-    """A pipeline file, checked; `remark` hears what is odd and no fault.
+    """A pipeline file, checked; `remark` hears what is odd and no fault. A run that `has_begun` may have variables that
+    the file has no use for any more.
 
     Raises NotFound, InvalidFile with all faults.
     """
@@ -49,10 +51,18 @@ def read_pipeline(
         missing, remarks = load("faces.pipelines.around", "look")(parsed, World(house, os.getcwd()))
         for one in missing:
             faults.add(one)
+        for name in () if has_begun or faults.found else parsed.scope.unread:
+            faults.add(_unread(file, name, parsed.vars))
         for one in remarks:
             remark(one)
     faults.demand_none()
     return parsed
+
+
+def _unread(file: Path, name: str, had: Mapping[str, Any]) -> InvalidFile:
+    """A variable that changes nothing is a word that somebody has written wrongly."""
+    what = f"nothing in this file reads the variable {name!r}{close(name, had)}"
+    return InvalidFile(what, file=str(file), fix=f"its variables: {', '.join(had) or 'none'}")
 
 
 def check(house: House, file: Path, *, vars: Mapping[str, Any] | None = None) -> dict[str, Any]:

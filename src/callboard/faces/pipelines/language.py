@@ -69,7 +69,8 @@ def examine(
     try:
         document = load(text, file=file)
         if not isinstance(document.value, dict):
-            raise document.fault("a pipeline file is a mapping", fix="begin with name: and pipe:")
+            what = "this file is empty" if document.value is None else "a pipeline file is a mapping"
+            raise document.fault(what, fix="begin with name: and pipe:")
     except InvalidFile as error:
         faults.add(error)
         return None

@@ -73,9 +73,11 @@ class Wanted(NamedTuple):
 
 class Scope(NamedTuple):
     """By place of the step in the file: `needs` (direct), `refers` (steps its templates name); `order` is a
-    topological one that keeps the file's where it can; `wanted` is what needs a production."""
+    topological one that keeps the file's where it can; `wanted` is what needs a production; `unread` are variables that
+    were given with the run, and that the file neither has nor reads."""
 
     needs: tuple[tuple[int, ...], ...]
     refers: tuple[tuple[int, ...], ...]
     order: tuple[int, ...]
     wanted: tuple[Wanted, ...]
+    unread: tuple[str, ...] = ()

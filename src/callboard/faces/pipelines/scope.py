@@ -6,6 +6,7 @@ circle of needs or a use of `production` is found while the file is read, and no
 
 from __future__ import annotations
 
+import posixpath
 from typing import TYPE_CHECKING, Any
 
 from callboard.errors import InvalidFile
@@ -50,7 +51,7 @@ def resolve(pipeline: Pipeline, more_vars: frozenset[str], faults: Faults) -> Sc
     names = _Names(pipeline, needs, more_vars, faults)
     above = needs.above(order) if len(faults.found) == had else [-1] * len(order)
     refers = tuple(names.refers(index, above[index]) for index in range(len(pipeline.steps)))
-    return Scope(tuple(needs.direct), refers, tuple(order), tuple(names.wanted))
+    return Scope(tuple(needs.direct), refers, tuple(order), tuple(names.wanted), names.unread())
 
 
 class _Needs:
@@ -141,6 +142,7 @@ class _Names:
     def __init__(self, pipeline: Pipeline, needs: _Needs, more_vars: frozenset[str], faults: Faults) -> None:
         self.pipeline, self.needs, self.faults = pipeline, needs, faults
         self.vars: dict[str, Any] = {**dict.fromkeys(more_vars), **pipeline.vars}
+        self.given, self.read = more_vars, set[str]()
         self.wanted: list[Wanted] = []
         self.outputs = dict(needs.by_name)
         for index, step in enumerate(pipeline.steps):
@@ -159,18 +161,34 @@ class _Names:
     def refers(self, index: int, above: int) -> tuple[int, ...]:
         step = self.pipeline.steps[index]
         found: dict[int, None] = {}
+        path: list[str] = []  # what the path of its output is made of
         for key, compiled in _templates(self.pipeline, step):
             for use in compiled.uses:
+                root, _, rest = use.name.partition(".")
+                if key == "output_file":
+                    path.append(root)
+                if root == "vars":
+                    self.read.add(rest.partition(".")[0])
                 with self.faults.caught():
                     self._check(step, key, compiled, use)
                     other = self._step(step, compiled, use, above)
                     if other is not None:
                         found[other] = None
+        if "output_file" in step.fields:
+            with self.faults.caught():
+                self._check_output(step, path)
         if "document_type" in step.fields:
             place = self.pipeline.document.key_place(step.paths["document_type"])
             what = f"`document_type` of step {step.name!r}"
             self.wanted.append(Wanted(what, self.pipeline.file, place.line, place.column))
         return tuple(found)
+
+    def unread(self) -> tuple[str, ...]:
+        """Variables given with the run that change nothing; none where a template reads `vars` as a whole."""
+        if "" in self.read:
+            return ()
+        known = {same(name) for name in (*self.pipeline.vars, *self.read)}
+        return tuple(sorted(name for name in self.given if same(name) not in known))
 
     def _check(self, step: Step, key: str, compiled: Compiled, use: Use) -> None:
         root, _, rest = use.name.partition(".")
@@ -195,6 +213,21 @@ class _Names:
             _among(compiled, use, member, FILE_ITEM)
         elif member and root in ("id", "genre", "no", "input", "now", "key", "note"):
             raise _fault(compiled, use, f"{use.written!r}: {root} is a text and has no members", f"write {root}")
+
+    def _check_output(self, step: Step, roots: list[str]) -> None:
+        """Where an output goes, as far as the file tells: not out of the directory, and to as many files as there are
+        items, because of outputs that share one the last would be all that is left."""
+        path = step.fields["output_file"]
+        cursor = self.pipeline.cursor(step, "output_file" if "output_file" in step.paths else "result_file")
+        if ".." in path.split("/"):
+            raise cursor.fault("climbs with '..'", "name a file from where the run begins, or in full")
+        if step.is_mapped and not _OF_ITEM.intersection(roots) and _has_many(step):
+            stem, suffix = posixpath.splitext(path)
+            own = "item.stem" if "glob" in step.fields.get("each", {}) else "key"
+            raise cursor.fault(
+                f"is the same file for every item, {path!r:.80}",
+                f'write the item into it: "{stem}-{{{{{own}}}}}{suffix}"',
+            )
 
     def _check_vars(self, compiled: Compiled, use: Use, rest: str) -> None:
         value: Any = self.vars
@@ -236,10 +269,11 @@ class _Names:
             other = self.pipeline.steps[index].name
             what = f"{use.written!r} is the output of {other!r}, which does not come before {step.name!r}"
             is_own = other == step.name
-            raise _fault(compiled, use, what, "write pipe.pipein_text" if is_own else f"add {other!r} to its needs")
+            raise _fault(compiled, use, what, "write pipe.pipein-text" if is_own else f"add {other!r} to its needs")
         before = [other.name for place, other in enumerate(self.pipeline.steps) if above >> place & 1]
-        near = close(rest[0], (*PIPE, *before))
-        fix = undefined_fix(_last(use), (*PIPE, *before))
+        known = (*(name.replace("_", "-") for name in PIPE), *before)  # as the manual writes them
+        near = close(rest[0], known)
+        fix = undefined_fix(_last(use), known)
         raise _fault(compiled, use, f"{use.written[:80]!r} is not defined{near}", fix)
 
     def _check_is_text(self, compiled: Compiled, use: Use, rest: list[str], index: int) -> None:
@@ -295,6 +329,15 @@ def _texts(pipeline: Pipeline, value: Any, path: Path, label: str) -> Iterator[C
 def _has_item(step: Step, key: str) -> bool:
     """Lists are made before there is an item; their keys and the step itself have one."""
     return step.is_mapped and key != "each"
+
+
+#: What differs from item to item.
+_OF_ITEM = frozenset({"item", "key", "pipe"})
+
+
+def _has_many(step: Step) -> bool:
+    """Whether there may be several items: a list that is written out may have one."""
+    return len(step.fields.get("each", {}).get("list", _OF_ITEM)) > 1
 
 
 def _among(compiled: Compiled, use: Use, member: str, names: tuple[str, ...]) -> None:
