@@ -337,3 +337,59 @@ def test_what_was_made_of_a_file_that_has_changed_since_runs_again(desk: Desk) -
     desk.good("adopt", "show", "--yes")
     desk.good("resume", "show.2")
     assert sorted(calls(desk)) == ["end", "end", "in/a.txt", "in/b.txt", "in/b.txt"]
+
+
+def test_resume_says_that_the_file_has_changed_and_names_adopt(desk: Desk, failed: str) -> None:
+    assert "changed" not in desk.good("resume", failed, "--retry", code=1).err
+    desk.write("chain.ai", FIXED)
+    said = desk.good("resume", failed, "--retry", code=1)
+    assert "chain.ai has changed since; this run goes on with what it began with. " in said.err
+    assert f"To let it go on with the changed file: callboard adopt {failed}\n" in said.err
+    assert desk.json("show")["status"] == "failed"
+
+
+def test_what_changes_nothing_that_is_asked_is_no_change(desk: Desk, failed: str) -> None:
+    desk.write("chain.ai", "# a remark\n" + CHAIN)
+    assert "changed" not in desk.good("resume", failed, "--retry", code=1).err
+
+
+@pytest.mark.parametrize("text", ["pipe: [", None])
+def test_a_file_that_is_wrong_or_gone_by_now_is_no_reason_not_to_go_on(
+    desk: Desk, failed: str, text: str | None
+) -> None:
+    if text is None:
+        (desk.here / "chain.ai").unlink()
+    else:
+        desk.write("chain.ai", text)
+    desk.write("good", "")
+    assert desk.good("resume", failed, "--retry").out == "x-one-two-four\n"
+
+
+def test_run_with_a_known_id_says_it_too(desk: Desk, failed: str) -> None:
+    assert "changed" not in desk.good("run", "chain.ai", "--id", failed, code=1).err
+    desk.write("chain.ai", FIXED)
+    assert "callboard adopt show" in desk.good("run", "chain.ai", "--id", failed, code=1).err
+    assert "changed" not in desk.good("run", "chain.ai", "--id", "other", "y").err
+
+
+def test_a_beginning_that_only_successors_share_means_the_one_that_goes_on(desk: Desk, failed: str) -> None:
+    desk.write("chain.ai", FIXED)
+    desk.good("adopt", failed, "--yes")
+    assert desk.json("show", "sho")["id"] == "show.2"
+    assert desk.json("show", "show")["id"] == "show", "an id in full is that run"
+    assert desk.good("ls").last == "next: callboard show show.2"
+    desk.good("resume", "sh")
+    assert desk.good("ls").last == "next: callboard show show.2", "one that goes on as another needs no look"
+    desk.good("run", "chain.ai", "x", "--id", "shower")
+    said = desk.call("show", "sho")
+    assert (said.code, said.err) == (
+        8, "error: no run 'sho', but several begin so: shower, show.2, show. Fix: name one of them in full\n"
+    )  # fmt: skip
+
+
+def test_of_a_mapping_only_what_changed_is_shown(desk: Desk) -> None:
+    desk.write("look.ai", "pipe:\n  - {type: function, function: content, params: {format: text, extract: '(a)'}}\n")
+    desk.good("run", "look.ai", "abc", "--id", "look")
+    desk.write("look.ai", "pipe:\n  - {type: function, function: content, params: {extract: '(b)', format: text}}\n")
+    assert "~ step1: params.extract: (a) → (b)\n" in desk.good("adopt", "look").out
+    assert [one["key"] for one in desk.json("adopt", "look")["steps"][0]["changes"]] == ["params.extract"]

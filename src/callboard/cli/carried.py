@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from callboard.app.commands.adopt import changed_file
 from callboard.app.commands.carry import Left, Stop, carry_out
 from callboard.app.views import run as views
 from callboard.app.views.words import brief, waits
@@ -75,6 +76,15 @@ def carry(told: Told, house: House, row: RunRow, *, quiet: bool = False) -> int:
     finally:
         progress.end()
     return _tell(told, house, row, left, signals, progress)
+
+
+def tell_changed(told: Told, house: House, row: RunRow) -> None:
+    """That its file has changed since: who has mended it expects that this goes on with what is mended."""
+    if file := changed_file(house, row):
+        told.note(
+            f"  {from_here(file)} has changed since; this run goes on with what it began with. "
+            f"To let it go on with the changed file: callboard adopt {row.id}"
+        )
 
 
 async def _carry(house: House, number: int, progress: Progress, signals: list[int]) -> Left:

@@ -10,7 +10,7 @@ from callboard.app.commands.playing import tell_rest
 from callboard.app.commands.resume import resume
 from callboard.app.commands.waiting import to_resume
 from callboard.app.views.words import waits
-from callboard.cli.carried import carry
+from callboard.cli.carried import carry, tell_changed
 from callboard.cli.context import Told, json_option
 from callboard.cli.table import count
 
@@ -53,6 +53,7 @@ def command(
             return 0
         house.keep_model(row)
         told.note(f"run {row.id}{which}")
+        tell_changed(told, house, row)
         return carry(told, house, row, quiet=quiet)
     finally:
         house.close()

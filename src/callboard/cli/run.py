@@ -9,8 +9,9 @@ import click
 
 from callboard.app.commands.check import as_data
 from callboard.app.commands.submit import Production, submit_pipeline
-from callboard.cli.carried import carry, given_text
+from callboard.cli.carried import carry, given_text, tell_changed
 from callboard.cli.context import Told, json_option, variables
+from callboard.core.status import INIT
 
 
 @click.command(
@@ -72,6 +73,8 @@ def command(
         )
         playing = house.production_of(row)
         told.note(f"run {row.id}" + (f" in instance {playing['instance_name']}" if playing else ""))
+        if id is not None and row.status != INIT:
+            tell_changed(told, house, row)
         return carry(told, house, row, quiet=quiet)
     finally:
         house.close()

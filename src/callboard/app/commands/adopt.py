@@ -21,6 +21,7 @@ from callboard.app.commands.check import check_override, read_pipeline
 from callboard.app.commands.noticing import notice, shown_edits
 from callboard.app.commands.playing import make_instance
 from callboard.app.commands.submit import with_saved
+from callboard.app.views.run import in_memory
 from callboard.app.views.words import word
 from callboard.app.wiring import load
 from callboard.core import handover, machine
@@ -31,7 +32,7 @@ from callboard.core.graph import Graph
 from callboard.core.reasons import older
 from callboard.core.run import Run
 from callboard.core.status import INIT, QUEUED
-from callboard.errors import Conflict, NotFound, Refused
+from callboard.errors import CallboardError, Conflict, NotFound, Refused
 from callboard.text.strict import decode
 
 if TYPE_CHECKING:
@@ -107,6 +108,21 @@ def _already(house: House, row: RunRow, new: RunRow, plan: Plan) -> tuple[RunRow
     if new.plan != plans.digest(plans.dump(plan)):
         raise Refused(f"run {row.id} goes on as {new.id}: callboard adopt {new.id}")
     return new, {"run": row.id, "adopted": new.id, "next": f"callboard resume {new.id}"}
+
+
+def changed_file(house: House, row: RunRow) -> str:
+    """The pipeline file of a run, in full, when it says something else by now than what the run goes on with.
+
+    Empty also where that cannot be told: the file is gone, has faults, or the run was begun by a program.
+    """
+    try:
+        plan, recorded = _compiled(house, row, None)
+        begun = house.begun(row)
+        run = in_memory(house.store, row)
+        changed = not load("faces.pipelines.changes", "compare")(run.plan, plan, begun).is_none
+    except (CallboardError, OSError):
+        return ""
+    return os.path.normpath(os.path.join(begun["dir"], recorded)) if changed else ""
 
 
 # ── the two plans ───────────────────────────────────────────────────────────────────────────────────────────

@@ -236,8 +236,18 @@ def _changes(old: Task, new: Task, pairs: Mapping[str, str]) -> Iterator[Changed
     if sorted(needs) != sorted((*old.needs, *old.optional)):
         ins["needs"], outs["needs"] = [*old.needs, *old.optional], [*new.needs, *new.optional]
     for key in sorted(ins.keys() | outs.keys()):
-        if ins.get(key) != outs.get(key):
-            yield _changed(key, ins.get(key), outs.get(key))
+        yield from _members(key, ins.get(key), outs.get(key))
+
+
+def _members(key: str, old: Any, new: Any) -> Iterator[Changed]:
+    """Of a mapping only the members that say something else, each by its own name: `params.file`."""
+    if old == new:
+        return
+    found: list[Changed] = []
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in dict.fromkeys((*new, *old)):
+            found += _members(f"{key}.{name}", old.get(name), new.get(name))
+    yield from found or [_changed(key, old, new)]
 
 
 def _fields(task: Task) -> dict[str, Any]:
