@@ -65,3 +65,17 @@ def test_a_wrong_configuration_is_told_with_its_file(desk: Desk, text: str) -> N
     said = desk.call("production", "setup", "wrong.yml")
     assert said.code == 2 and "wrong.yml" in said.err
     assert not (desk.here / "project-home").exists()
+
+
+def test_an_unknown_key_of_a_configuration_is_a_warning_a_person_can_read(desk: Desk) -> None:
+    desk.write("odd.yml", "name: x\nstpes: [a]\n")
+    said = desk.spawn("production", "setup", "odd.yml")
+    assert said.code == 0
+    assert "warning: odd.yml:2:1: unknown key 'stpes'" in said.err and "did you mean 'steps'?" in said.err
+    assert ".py" not in said.err and "UserWarning" not in said.err
+
+
+def test_a_verb_that_needs_another_shows_them(desk: Desk) -> None:
+    said = desk.call("production")
+    assert said.code == 2 and said.err.startswith("Usage: ") and said.err.count("Usage") == 1
+    assert "error" not in said.err and "update" in said.err

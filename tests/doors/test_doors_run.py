@@ -161,7 +161,7 @@ def test_a_document_that_was_edited_is_never_overwritten(desk: Desk) -> None:
     said = desk.good("resume", desk.run_id(), "--restart", "out")
     assert desk.read("out.txt") == "edited by hand"
     assert desk.read("out (ours 1).txt") == "ours"
-    assert "out.txt was edited, and stays; ours is out (ours 1).txt" in said.err
+    assert "out.txt is yours, and stays; ours is out (ours 1).txt" in said.err
 
 
 # ── what is wrong ───────────────────────────────────────────────────────────────────────────────────────
@@ -289,6 +289,6 @@ def test_an_output_a_person_has_edited_survives_the_next_run(desk: Desk) -> None
     desk.write("o.txt", "mine")
     said = desk.good("run", "out.ai", "third")
     assert desk.read("o.txt") == "mine" and desk.read("o (ours 1).txt") == "third"
-    assert "o.txt was edited" in said.err
+    assert "o.txt is yours, and stays; ours is o (ours 1).txt" in said.err
     desk.good("run", "out.ai", "fourth", "--overwrite")
     assert desk.read("o.txt") == "fourth"

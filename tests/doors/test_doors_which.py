@@ -84,3 +84,16 @@ def test_paths_work_from_where_the_person_stands(desk: Desk, monkeypatch: pytest
     [document] = desk.json("show")["documents"]
     assert document["path"] == "out/report.txt" and os.path.samefile(document["file"], "../../out/report.txt")
     assert "../../out/report.txt" in desk.good("resume", "1", "--restart", "write").err
+
+
+def test_resume_after_a_failure_says_how_to_try_again(desk: Desk) -> None:
+    desk.write("bad.ai", "pipe:\n  - {name: bad, type: command, command: ['false']}\n")
+    desk.good("run", "bad.ai", "x", code=1)
+    run = desk.run_id()
+    expected = (
+        f"error: there is no run that has not ended; the newest, {run}, has failed: callboard resume {run} --retry\n"
+    )
+    assert desk.call("resume").err == expected
+    desk.write("good.ai", "pipe:\n  - {name: good, type: command, command: ['true']}\n")
+    desk.good("run", "good.ai", "x")
+    assert desk.call("resume").err == "error: there is no run that has not ended\n"

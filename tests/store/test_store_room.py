@@ -124,7 +124,7 @@ def test_a_new_project_is_refused_before_anything_of_it_is_made(
         (errno.ENOSPC, "the disk is full"),
         (errno.EROFS, "the disk is read-only"),
         (errno.EMFILE, "this process has no file descriptors left"),
-        (errno.EACCES, "its folder may not be written to"),
+        (errno.EACCES, "the project's folder may not be written to"),
     ],
 )
 def test_what_is_missing_is_said_in_words(tmp_path: Path, number: int, said: str) -> None:

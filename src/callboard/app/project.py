@@ -85,6 +85,8 @@ def find_or_make(named: str | None, here: Path) -> Project:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.chmod(folder, 0o700)
     except OSError as error:
-        raise UsageError(f"no project can be made at {error.filename}: {error.strerror}. Name another place") from None
+        raise UsageError(
+            f"no project can be made at {error.filename}: {error.strerror}. Name another place: --project DIR"
+        ) from None
     point("project.made")
     return Project(root, home, made)

@@ -58,7 +58,7 @@ class Shelf:
         except _Superseded:
             return Placed()
         ours = os.path.join(os.path.dirname(path), os.path.basename(beside(root, below, hash) or below))
-        self._report("edited", f"{path} was edited, and stays; ours is {ours}")
+        self._report("edited", f"{path} is yours, and stays; ours is {ours}")
         try:
             return Placed(ours, self._store.keep(paths.read(root, below)))
         except (NotFound, InvalidName):

@@ -10,14 +10,18 @@ import json
 import os
 import sys
 import traceback
+import warnings
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from callboard.cli.streams import Streams, leave, take_numbers
 from callboard.cli.table import symbols
 from callboard.errors import CallboardError, InvalidFile, OutputLost, RunInterrupted
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 VERBS = {
     "run": "carry out a pipeline file",
@@ -90,7 +94,8 @@ def as_program(command: click.Command, argv: list[str] | None = None) -> int:
 
 def guarded(command: click.Command, argv: list[str] | None = None) -> int:
     """Run a click command; the exit code. `NO_COLOR` is honoured here, for every verb."""
-    with Streams():
+    with Streams(), warnings.catch_warnings():
+        warnings.showwarning = _warned
         return _run(command, argv, "--json" in (sys.argv[1:] if argv is None else argv))
 
 
@@ -115,8 +120,23 @@ def colour() -> bool | None:
     return False if os.environ.get("NO_COLOR") else None
 
 
+def _warned(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning of Python's, which a person reads here: what it says, and not the line of ours that says it."""
+    click.secho(f"warning: {symbols(str(message))}", err=True, fg="yellow", color=colour())
+
+
 def _misused(error: click.ClickException, as_json: bool) -> int:
-    """Click's own words, with the line that shows how the verb is used."""
+    """Click's own words, with the line that shows how the verb is used; a verb that needs another one shows them."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return 2
     if as_json:
         _echo_json({"error": "UsageError", "message": error.format_message(), "exit_code": 2})
     if isinstance(error, click.UsageError) and error.ctx is not None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from callboard.app.views.run import in_memory
 from callboard.app.views.standing import reason
+from callboard.core.status import FAILED
 from callboard.errors import NotFound, Refused
 
 if TYPE_CHECKING:
@@ -56,8 +57,16 @@ def to_resume(house: House) -> Resumable:
         if rank == 0:
             break
     if best is None:
-        raise NotFound("there is no run that has not ended")
+        raise NotFound(f"there is no run that has not ended{_failed(house)}")
     return Resumable(best[1], best[2], len(found) - 1)
+
+
+def _failed(house: House) -> str:
+    """What whoever says `resume` to a run that has failed may have meant."""
+    newest: RunRow | None = next(iter(house.store.runs(most=1)), None)
+    if newest is None or newest.status != FAILED:
+        return ""
+    return f"; the newest, {newest.id}, has failed: callboard resume {newest.id} --retry"
 
 
 def waiting(run: Run, hold: str, name: str | None) -> Node:

@@ -35,9 +35,10 @@ def brief(reason: str) -> str:
     if what == "stale":
         return f"made from an older {keys}"
     named = keys.split(",")
-    if what != "items" or len(named) <= _NAMED:
+    if what != "items":
         return reason
-    return f"items {', '.join(named[:_NAMED])} and {len(named) - _NAMED} more"
+    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    return f"items {', '.join(named[:_NAMED])}{more}"
 
 
 def waits(because: str) -> str:
