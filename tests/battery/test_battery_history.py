@@ -220,7 +220,7 @@ def test_what_is_no_database_is_told(tmp_path: Path) -> None:
 def test_a_start_without_what_it_needs_is_told(past: Path) -> None:
     store = SQLiteStore(past, readonly=True)
     lived = Past(store.load(1))
-    lived.read(store.journal(1)[:6], ())
+    lived.read(store.journal(1)[:6])
     del lived.outcomes[pack(1, A, 1), 0]
     lived.run.nodes[B].early = False
     lived._needs(9, lived.run.nodes[B])

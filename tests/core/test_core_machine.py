@@ -15,8 +15,8 @@ from callboard.core.admission import MOST_STARTS, Admission
 from callboard.core.deadline import Now
 from callboard.core.events import MOST_ERRORS
 from callboard.core.executions import LONGEST_ASKED, pack
-from callboard.core.machine import HANDLERS, step
-from callboard.core.plan import Map, Plan, Probe, Retry, Review, Rule, Task
+from callboard.core.machine import DRAINED, HANDLERS, UNDRAINED, step
+from callboard.core.plan import EventIs, Every, Map, Plan, Probe, Retry, Review, Rule, Task, TaskIs
 from callboard.core.reasons import why
 from callboard.core.run import FULL_PAGE, Run
 from callboard.core.status import FAILED, INIT, QUEUED, RETRYING, RUNNING, STOPPED, SUCCESS
@@ -41,9 +41,9 @@ class Life:
         self.items: dict[int, tuple[int, int, int, str, str]] = {}
         self.state = "{}"
 
-    def step(self, *facts: f.Fact, at: float = 0.0) -> Decision:
+    def step(self, *facts: f.Fact, at: float = 0.0, drained: bool = True) -> Decision:
         now = NOW._replace(wall=NOW.wall + at, elapsed=NOW.elapsed + at)
-        decision = step(self.run, facts, now, True, self.admission)
+        decision = step(self.run, facts, now, drained, self.admission)
         self.journal.append((decision.journal, now, True))
         self.executions |= {row[0] >> 20: row for row in decision.executions}
         self.outcomes |= {(id, revision): text for id, revision, text in decision.outcomes}
@@ -68,6 +68,53 @@ def test_admissions_own_fact_means_nothing_from_outside() -> None:
     assert not decision.journal
     assert not decision.orders
     assert life.run.nodes[1].status is QUEUED
+
+
+def hopeless() -> Life:
+    """`never` may be started by itself alone; `then` runs when that is hopeless, and `hears` keeps the run."""
+    rules = (Rule("never", "START", TaskIs("never", ("RUNNING",))), Rule("hears", "START", EventIs("k")))
+    life = Life(Task("a"), Task("never"), Task("then", needs=("a",), optional=("never",)), Task("hears"), rules=rules)
+    life.step(f.Begun())
+    return life
+
+
+def test_what_was_not_judged_for_letters_that_waited_is_not_judged_by_a_replay() -> None:
+    life = hopeless()
+    withheld = life.step(f.Succeeded(0, 1, 1), drained=False)
+    assert withheld.journal[-1] == UNDRAINED and not withheld.orders
+    life.step(f.Heard("k", 1))
+    assert life.run.nodes[2].status is INIT, "never may still run, for all that was judged"
+    again = Run(1, "run", life.plan)
+    for journal, now, _ in life.journal:
+        assert replay.step(again, journal, now).journal == journal
+    assert replay.picture(again) == replay.picture(life.run)
+
+
+def test_a_step_in_which_only_something_is_judged_is_journalled() -> None:
+    life = hopeless()
+    life.step(f.Succeeded(0, 1, 1), drained=False)
+    life.admission = None  # whoever takes the run for a moment has no engine
+    assert life.step().journal == [DRAINED] and life.run.nodes[2].status is QUEUED
+    again = Run(1, "run", life.plan)
+    replay.replay(again, life.journal)
+    assert again.nodes[2].status is QUEUED
+
+
+def test_a_run_that_is_judged_again_stays_as_it_is() -> None:
+    """A tick does not wait for what is hopeless; each time it was judged it was found to, and then again not to."""
+    rules = (Rule("never", "START", TaskIs("never", ("RUNNING",))),)
+    ticks = Task("ticks", needs=("a",), optional=("never",), every=Every(20.0))
+    life = Life(Task("a"), Task("never"), ticks, rules=rules)
+    life.step(f.Begun())
+    life.step(f.Succeeded(0, 1, 1))
+    life.step(f.Succeeded(2, 1, 1))
+    for instant in range(1, 4):
+        assert life.run.nodes[1].judged and life.run.nodes[2].will_tick
+        loaded = life.loaded()
+        still = step(loaded, [], NOW)
+        assert loaded.changed is False and not (still.journal or still.executions), "it was judged, and nothing moved"
+        assert life.step(f.Ticked(2, NOW.wall + 20.0 * instant), at=20.0 * instant).starts == 1
+        life.step(f.Succeeded(2, instant + 1, 1), at=20.0 * instant)
 
 
 def test_without_an_engine_what_would_start_waits_for_one() -> None:

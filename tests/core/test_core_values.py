@@ -68,6 +68,8 @@ scalars = st.none() | st.booleans() | numbers | st.text(max_size=5)
 
 FACTS: dict[type[Any], st.SearchStrategy[Any]] = {
     f.Begun: st.builds(f.Begun),
+    f.Undrained: st.builds(f.Undrained),
+    f.Drained: st.builds(f.Drained),
     f.Admitted: st.builds(f.Admitted, st.lists(numbers, max_size=3).map(tuple)),
     f.Succeeded: st.builds(f.Succeeded, *attempt, **brought),
     f.Failed: st.builds(f.Failed, *attempt, names, names, error=scalars, retry_after=st.none() | times),

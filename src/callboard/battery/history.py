@@ -28,7 +28,7 @@ from callboard.store.packing import ids_of
 from callboard.store.sql.sqlite import SQLiteStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from callboard.ports import RunRows, Store
@@ -41,8 +41,6 @@ Outcomes = dict[tuple[int, int], str]  # (execution id, revision) → text, or a
 
 #: Sentences about one run; a broken one needs no more.
 MOST = 20
-#: Ways in which the journal is read until one agrees: it does not say which steps were told that they are the last.
-_READINGS = 8
 
 _WATCH = """
 CREATE TABLE IF NOT EXISTS battery_history (
@@ -196,7 +194,9 @@ def _of_run(
 ) -> list[str]:
     journal = store.journal(found.run.number)
     recorded = {row[0]: row for row in store.executions(found.run.number)}
-    past, said = _agreeing(found, journal, lambda past: _differences(past, store, found, recorded, outcomes))
+    past = Past(found)
+    past.read(journal)
+    said = past.said + ([] if past.broken else _differences(past, store, found, recorded, outcomes))
     if said and any(_counts(rule.when) for rule in past.run.plan.rules):
         return []
     if past.broken:
@@ -207,37 +207,6 @@ def _of_run(
         if (node, execution, attempt) not in past.starts
     ]
     return said + list(_without_a_start(past, store))
-
-
-def _agreeing(
-    found: RunRows, journal: Sequence[tuple[int, float, Sequence[str], str]], differences: Callable[[Past], list[str]]
-) -> tuple[Past, list[str]]:
-    """The reading of the journal that agrees with the rows, else the plain one with what is wrong with it.
-
-    A step that was not the last (more letters wait) does not judge whether the run is over. That is not written
-    down; nearly always a step is the last, so only where a reading fails is the latest quiet step read otherwise.
-    """
-    undrained: set[int] = set()
-    plain = read = _read(found, journal, undrained, differences)
-    for _ in range(_READINGS):
-        past, said = read
-        doubtful = [batch for batch in past.quiet if batch not in undrained]
-        if not said or not doubtful:
-            break
-        undrained.add(doubtful[-1])
-        read = _read(found, journal, undrained, differences)
-    return plain if read[1] else read
-
-
-def _read(
-    found: RunRows,
-    journal: Sequence[tuple[int, float, Sequence[str], str]],
-    undrained: Collection[int],
-    differences: Callable[[Past], list[str]],
-) -> tuple[Past, list[str]]:
-    past = Past(found)
-    past.read(journal, undrained)
-    return past, past.said + ([] if past.broken else differences(past))
 
 
 def _counts(condition: Any) -> bool:

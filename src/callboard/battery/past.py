@@ -13,21 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from callboard.core import invariants, orders, replay, rows
 from callboard.core.deadline import Deadline, Now
-from callboard.core.ending import is_quiet
 from callboard.core.executions import pack
 from callboard.core.graph import OPTIONAL, OVER
 from callboard.core.plan import load as load_plan
 from callboard.core.run import Run
-from callboard.core.status import ENDED, SKIPPED
+from callboard.core.status import SKIPPED
 from callboard.store.packing import unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from callboard.core.run import Node
     from callboard.ports import RunRows
 
-_ADMITTED, _ADOPTED = '["Admitted"', '["Adopted"'
+_NOTES, _ADOPTED = ('["Admitted"', '["Drained"'), '["Adopted"'  # a replay notes its own: it has an admission
 _BY_HAND = ('["Asked"', '["Reopened"')
 
 
@@ -42,18 +41,15 @@ class Past:
         self.pages: set[tuple[int, int, int]] = set()  # node, number, page
         self.executions: dict[int, tuple[Any, ...]] = {}
         self.outcomes: dict[tuple[int, int], str] = {}
-        self.quiet: list[int] = []  # batches after which the run may have been judged to be over
         self.adopted: set[int] = set()  # nodes of which something was taken over from another run
         self._begun: dict[int, int] = {}  # execution → its latest attempt
         self._meddled: set[int] = set()  # tasks that somebody has started by hand
 
-    def read(self, journal: Iterable[tuple[int, float, Sequence[str], str]], undrained: Collection[int]) -> None:
-        """Each (batch, wall, facts, hash); those of `undrained` were told that more letters wait."""
+    def read(self, journal: Iterable[tuple[int, float, Sequence[str], str]]) -> None:
+        """Each (batch, wall, facts, hash)."""
         for batch, at, told, _ in journal:
             try:
-                self._step(batch, at, told, batch not in undrained)
-                if self.run.status in ENDED or is_quiet(self.run):
-                    self.quiet.append(batch)
+                self._step(batch, at, told)
             except Exception as error:
                 self.said.append(f"its journal cannot be replayed past batch {batch}: {type(error).__name__}: {error}")
                 self.broken = True
@@ -63,9 +59,9 @@ class Past:
         except AssertionError as error:
             self.said.append(f"where its journal ends, {error}")
 
-    def _step(self, batch: int, at: float, told: Sequence[str], drained: bool) -> None:
-        decision = replay.step(self.run, told, Now(at, "journal", at), drained)
-        want, taken = _without_picks(told), _without_picks(decision.journal)
+    def _step(self, batch: int, at: float, told: Sequence[str]) -> None:
+        decision = replay.step(self.run, told, Now(at, "journal", at))
+        want, taken = _without_notes(told), _without_notes(decision.journal)
         if taken != want:
             first = next((one for one, other in zip_longest(want, taken) if one != other), None)
             raise ValueError(f"{first or 'nothing'} was recorded and does not follow"[:300])
@@ -200,8 +196,8 @@ class Past:
         return f"task {task}, number {number}"
 
 
-def _without_picks(journal: Sequence[str]) -> list[str]:
-    return [text for text in journal if not text.startswith(_ADMITTED)]
+def _without_notes(journal: Sequence[str]) -> list[str]:
+    return [text for text in journal if not text.startswith(_NOTES)]
 
 
 def _by_the_wall(told: dict[str, Any]) -> dict[str, Any]:

@@ -44,8 +44,8 @@ def begun(work: Step, fact: f.Begun) -> bool:
     return True
 
 
-def admitted(work: Step, fact: f.Admitted) -> bool:
-    """Only admission says this, and what it said before is taken by a replay: from outside it means nothing."""
+def noted(work: Step, fact: f.Admitted | f.Undrained | f.Drained) -> bool:
+    """Only the machine says this, and what it said before is taken by a replay: from outside it means nothing."""
     return False
 
 

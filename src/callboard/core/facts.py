@@ -41,6 +41,15 @@ class Admitted(NamedTuple):
     nodes: tuple[int, ...]
 
 
+class Undrained(NamedTuple):
+    """The run is quiet, and nothing was judged, as more letters wait. Journalled so that a replay judges nothing."""
+
+
+class Drained(NamedTuple):
+    """None of those letters meant anything, and what had been withheld was judged: a step that moves something is
+    journalled, also when nothing was told in it."""
+
+
 class Succeeded(NamedTuple):
     node: int
     number: int
@@ -315,9 +324,9 @@ class Published(NamedTuple):
 
 
 Fact: TypeAlias = (
-    Begun | Admitted | Succeeded | Failed | TimedOut | Skipped | Stopped | ListStopped | LeaseLost | Halted
-    | Refused | Raised | Produced | Edited | Approved | Rejected | Decided | Heard | Judged | Woke | Ticked
-    | Listed | ListFailed | Asked | Paused | Resumed | Cancelled | Interrupted | Continued | Reopened
+    Begun | Admitted | Undrained | Drained | Succeeded | Failed | TimedOut | Skipped | Stopped | ListStopped
+    | LeaseLost | Halted | Refused | Raised | Produced | Edited | Approved | Rejected | Decided | Heard | Judged
+    | Woke | Ticked | Listed | ListFailed | Asked | Paused | Resumed | Cancelled | Interrupted | Continued | Reopened
     | Adopted | Replaced | DocumentEdited | Published
 )  # fmt: skip
 

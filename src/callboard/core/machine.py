@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from callboard.core import adopting, answers, documents, events, holds, links, people, reopening
 from callboard.core import facts as f
+from callboard.core.ending import is_quiet
 from callboard.core.executions import write
 from callboard.core.orders import Refuse
 from callboard.core.rows import dump_branch, dump_run
@@ -31,7 +32,8 @@ def step(
 ) -> Decision:
     """Apply `facts` to `run` and return only what moved.
 
-    `drained` says that the run's inbox is read to its last fact: only then may the run be judged to have ended.
+    `drained` says that the run's inbox is read to its last fact: only then may it be judged what rules can still
+    start, and that the run has ended.
     Without `admission` nothing starts: what would is QUEUED.
     """
     if len(facts) == 1 and type(facts[0]) is f.Succeeded and admission is not None:
@@ -44,6 +46,8 @@ def step(
         take(work, fact, drained and number == last)
     if not facts:
         take(work, None, drained)
+    if not drained:
+        withhold(work)
     return decide(work)
 
 
@@ -63,6 +67,12 @@ def take(work: Step, fact: f.Fact | None, last: bool) -> None:
     settle(work, last)
 
 
+def withhold(work: Step) -> None:
+    """Note what was not judged, where it would have been: later starts may depend on it."""
+    if is_quiet(work.run):
+        work.decision.journal.append(UNDRAINED)
+
+
 def decide(work: Step) -> Decision:
     """All that a step has moved, as rows and orders."""
     decision, run = work.decision, work.run
@@ -72,15 +82,21 @@ def decide(work: Step) -> Decision:
         decision.branches.append((number, dump_branch(run.branches[number])))
     if work.state_moved or decision.status is not None:
         decision.state = dump_run(run)
+    if not decision.journal and (decision.executions or decision.branches or decision.state is not None):
+        decision.journal.append(DRAINED)
     orders = work.orders
     decision.orders = [order for order in orders if order is not None] if None in orders else orders  # type: ignore[assignment]
     decision.starts = work.begun
     return decision
 
 
+UNDRAINED, DRAINED = f.encode(f.Undrained()), f.encode(f.Drained())
+
 HANDLERS: dict[type[Any], Callable[[Step, Any], bool]] = {
     f.Begun: answers.begun,
-    f.Admitted: answers.admitted,
+    f.Admitted: answers.noted,
+    f.Undrained: answers.noted,
+    f.Drained: answers.noted,
     f.Succeeded: answers.succeeded,
     f.Failed: answers.failed,
     f.TimedOut: answers.timed_out,

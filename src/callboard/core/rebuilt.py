@@ -1,9 +1,9 @@
 """A run made anew from its journal alone, as the rows it would have: what damage is told by, and mended from.
 
-The journal holds every fact and every pick, so the rows follow from it. What it does not hold is whether a step had
-read its inbox to the end, which matters to one thing only: a run that is quiet may end then. A run that ended goes on
-with `Reopened` (or hears of an edited document) and with nothing else, so where the replay has ended and the journal
-goes on otherwise, that step had not been drained, and the replay begins again with that known. Clocks since a boot are
+The journal holds every fact, every pick, and where a quiet run was not judged, so the rows follow from it. (Machines
+before this one did not write down that a step had not read its inbox to the end. A run that ended goes on with
+`Reopened`, or hears of an edited document, and with nothing else: so where the replay has ended and the journal goes on
+otherwise, that step had not, and the replay begins again with that known.) Clocks since a boot are
 not recorded either, so what is awaited is compared by what it is and not by when (`same`).
 """
 

@@ -45,7 +45,10 @@ class Script(Admission):
 
 
 def replay(run: Run, journal: Iterable[tuple[Sequence[str], Now, bool]]) -> None:
-    """Bring `run` to where the recorded one stood: of each step (`Decision.journal`, now, drained)."""
+    """Bring `run` to where the recorded one stood: of each step (`Decision.journal`, now, drained).
+
+    Journals tell themselves what was not drained; those of machines before this one have to be told.
+    """
     for facts, now, drained in journal:
         step(run, facts, now, drained)
 
@@ -62,12 +65,16 @@ def walk(work: Step, journal: Sequence[str], drained: bool = True) -> Iterator[F
     """Each fact of a recorded step, when it has been taken to its end; None for what became ready without one."""
     script = work.admission
     assert isinstance(script, Script)
+    if journal and journal[-1] in (machine.UNDRAINED, machine.DRAINED):
+        journal, drained = journal[:-1], journal[-1] == machine.DRAINED
     groups = _groups([decode(json.loads(text)) for text in journal])
     for number, (fact, picks) in enumerate(groups, 1):
         script.picks = picks
         machine.take(work, fact, drained and number == len(groups))
         assert not script.picks, (fact, script.picks)
         yield fact
+    if not drained:
+        machine.withhold(work)
 
 
 def _groups(facts: list[Fact]) -> list[tuple[Fact | None, list[tuple[int, ...]]]]:

@@ -123,10 +123,11 @@ def of_status(run: Run, node: int) -> list[Branch]:
 
 
 def possible(run: Run) -> set[int]:
-    """The tasks that may run (again) in a quiet run: the least fixpoint over rules, needs and ticks."""
-    graph = run.graph
-    found = {node for node in graph.ruled if run.nodes[node].tick is not None and not run.nodes[node].waiting}
-    found.update(row.id for row in run.nodes[: len(run.plan.tasks)] if row.is_open or row.next is not None)
+    """The tasks that may run (again) in a quiet run: the least fixpoint over rules, needs and ticks.
+
+    An optional need is in nobody's way: who it waits for will run, or is found to be hopeless here.
+    """
+    found = {row.id for row in run.nodes[: len(run.plan.tasks)] if row.is_open or row.next is not None}
     todo = list(range(len(run.plan.tasks)))
     while todo:
         again: list[int] = []
@@ -181,11 +182,10 @@ def reaches(row: Node, status: Status) -> bool:
 
 
 def _by_needs(run: Run, node: int, found: set[int]) -> bool:
+    """Its needs can be met, and a new combination or an instant may be to come."""
     row = run.nodes[node]
     parents = run.graph.parents[node]
-    if not parents:
-        return False
-    new = not row.waiting and row.fired < row.up_began
+    new = row.tick is not None or (bool(parents) and not row.waiting and row.fired < row.up_began)
     for parent, kind in parents:
         above = run.nodes[parent]
         if parent in found:
@@ -196,16 +196,27 @@ def _by_needs(run: Run, node: int, found: set[int]) -> bool:
 
 
 def judge(step: Step) -> bool:
-    """Find, in a quiet run, what rules can no longer start; whether anything followed from it."""
+    """Find, in a quiet run, what rules can no longer start; whether anything followed from it.
+
+    What was judged before has no say in it: judged again without a cause, a run stays as it is.
+    """
     run = step.run
     if not run.changed or not run.graph.ruled or not run.acting:
         return False
     run.changed = False
+    rows = [run.nodes[node] for node in sorted(run.graph.ruled)]
+    before = [row for row in rows if row.judged]
+    _judge_to_be(step, before, False)
     found = possible(run)
-    for node in sorted(run.graph.ruled):
-        row = run.nodes[node]
-        if row.judged != (node not in found):
-            row.judged = not row.judged
-            step.moved[node] = row
-            step.count(row)
+    after = [row for row in rows if row.id not in found]
+    _judge_to_be(step, after, True)
+    judged = {row.id for row in before} ^ {row.id for row in after}
+    step.moved.update((row.id, row) for row in rows if row.id in judged)
     return bool(step.candidates)
+
+
+def _judge_to_be(step: Step, rows: list[Node], hopeless: bool) -> None:
+    for row in rows:
+        row.judged = hopeless
+    for row in rows:
+        step.count(row)
