@@ -6,11 +6,12 @@ alone knows which adapter stands behind each. Values that cross a boundary stand
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from callboard.core.deadline import Deadline, Now
     from callboard.core.facts import Fact
     from callboard.core.orders import Order
@@ -648,16 +649,9 @@ class Watcher(Protocol):
     def __call__(self, run: int, facts: Iterable[Fact], orders: Iterable[Order]) -> None: ...
 
 
-class TextStream(Protocol):
-    def __aiter__(self) -> AsyncIterator[str]: ...
-
-
 class Place(NamedTuple):
     """A position in a file that a person wrote; line and column count from 1."""
 
     file: str
     line: int
     column: int
-
-
-ProjectDir: TypeAlias = Path

@@ -98,11 +98,6 @@ class Children:
         kept = [self._reserve] if self._reserve is not None else []
         await asyncio.gather(*(child.close() for child in (*self._children, *self._cells, *self._ending, *kept)))
 
-    def warm(self) -> None:
-        """Start the first child before it is needed."""
-        if not self._children:
-            self._begin()
-
     # ── one call ────────────────────────────────────────────────────────────────────────────────────────
 
     async def perform(self, work: Work, ctx: Context) -> Done:

@@ -24,10 +24,8 @@ if TYPE_CHECKING:
 
 Price: TypeAlias = tuple[int, int]  # nano-USD per token of input, of output
 
-#: The month as of which these are what the providers were understood to charge, in US dollars for the plain tier. They
-#: are from memory of public lists, not fetched and not verified: the providers' own lists are what counts.
-DATED = "2025-11"
-
+#: What the providers were understood to charge in November 2025, in US dollars for the plain tier. These are from
+#: memory of public lists, not fetched and not verified: the providers' own lists are what counts.
 LISTED: Mapping[str, Price] = {
     "gpt-5": (1_250, 10_000),
     "gpt-5-mini": (250, 2_000),

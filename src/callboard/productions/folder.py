@@ -30,11 +30,10 @@ _LEFTOVER = (".callboard-", ".tmp")
 
 
 class Entry(NamedTuple):
-    """What a directory holds under `name`: a file, a directory, or neither (a link, a pipe, a device)."""
+    """What a directory holds under `name`: a file, or something else (a directory, a link, a pipe, a device)."""
 
     name: str
     is_file: bool
-    is_directory: bool
     modified: float  # epoch seconds
 
 
@@ -63,7 +62,7 @@ def entries(directory: int) -> list[Entry]:
             with suppress(FileNotFoundError):
                 status = entry.stat(follow_symlinks=False)
                 mode = status.st_mode
-                found.append(Entry(entry.name, stat.S_ISREG(mode), stat.S_ISDIR(mode), status.st_mtime))
+                found.append(Entry(entry.name, stat.S_ISREG(mode), status.st_mtime))
     return found
 
 

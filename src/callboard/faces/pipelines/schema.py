@@ -11,9 +11,6 @@ from typing import Any
 from callboard.faces.pipelines.keys import FILE, PRODUCTION, STEP, TYPES, Key, known
 from callboard.faces.pipelines.kinds import KINDS
 
-#: Put this on the first line of a file; editors with a YAML language server read it.
-COMMENT = "# yaml-language-server: $schema={path}"
-
 
 def schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) as plain JSON. Every key is known in both spellings, `-` and `_`."""
