@@ -25,7 +25,7 @@ from callboard.errors import CallboardError, Permanent, StepError, WorkerLost
 from callboard.ports import Done
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from callboard.ports import Context, Handler, Json, Page, Work
 
@@ -45,7 +45,7 @@ class Children:
 
     `wrap` puts the middleware around our innermost handler; `context` makes the `ctx` of an attempt; `seen` says
     what of a work is sent; `lister` lists. `count` children carry up to `width` calls each; they start when
-    first needed. `kinds` are the executors a child has.
+    first needed.
     """
 
     def __init__(
@@ -56,12 +56,11 @@ class Children:
         context: Callable[[Work], Context],
         seen: Callable[[Work], Mapping[str, Json]],
         lister: Callable[[Work, int], Awaitable[Page]],
-        kinds: Sequence[str] = ("function",),
         count: int = 2,
         width: int = 16,
     ) -> None:
         self._settings, self._context, self._seen, self._lister = settings, context, seen, lister
-        self._kinds, self._count, self._width = frozenset(kinds), count, width
+        self._count, self._width = count, width
         self._handler = wrap(self.perform)
         self._children: list[Child] = []
         self._ending: set[Child] = set()
@@ -83,7 +82,7 @@ class Children:
 
     def can(self, executor: str, inputs: Mapping[str, Json]) -> str | None:
         """As far as it is known: before a child has said which functions it has, all are believed."""
-        if executor not in self._kinds:
+        if executor != "function":
             return f"no executor of kind {executor!r} runs in a child"
         if _OF_A_SCRIPT.fullmatch(str(inputs.get("function", ""))):
             return f"its functions live in {inputs.get('file') or 'another process'}; run it again"

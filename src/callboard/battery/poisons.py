@@ -206,8 +206,8 @@ class Poison(NamedTuple):
         return f"{self.by}-{self.how}"
 
 
-def _sh(how: str, says: str, code: str, logs: str = "") -> Poison:
-    return Poison("command", how, says, logs, ("sh", "-c", code))
+def _sh(how: str, says: str, code: str) -> Poison:
+    return Poison("command", how, says, code=("sh", "-c", code))
 
 
 POISONS = (

@@ -69,13 +69,13 @@ class Workload(NamedTuple):
 
     # ── in this process ─────────────────────────────────────────────────────────────────────────────────
 
-    def drive(self, folder: Path, *, vfs: str | None = None, latency: float = 0.0) -> Ending:
+    def drive(self, folder: Path, *, vfs: str | None = None) -> Ending:
         """Begin, or go on from wherever the show stands, to its end, and answer as a person would.
 
         `vfs` names the one that SQLite's files are reached through. This process stands in `folder` meanwhile.
         """
         with chdir(folder):
-            house = self.house(vfs, latency)
+            house = self.house(vfs)
             try:
                 tell_rest(house)
                 row, calls = self._submitted(house)
@@ -90,10 +90,10 @@ class Workload(NamedTuple):
             finally:
                 house.close()
 
-    def house(self, vfs: str | None = None, latency: float = 0.0) -> House:
+    def house(self, vfs: str | None = None) -> House:
         """The project where this process stands."""
         project = projects.find_or_make(None, Path.cwd())
-        settings = Settings(model="offline", offline_latency=latency, offline_ledger=LEDGER)
+        settings = Settings(model="offline", offline_ledger=LEDGER)
         return House(settings, project, SQLiteStore(project.database, vfs=vfs), inside=self.plan is not None)
 
     def _submitted(self, house: House) -> tuple[RunRow, Mapping[str, Callable[..., Any]]]:

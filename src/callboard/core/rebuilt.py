@@ -21,7 +21,6 @@ from callboard.core.status import ENDED, Status
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from callboard.core.graph import Graph
     from callboard.core.plan import Plan
     from callboard.core.step import Decision
 
@@ -68,7 +67,6 @@ def rebuild(
     *,
     status: int | None = None,
     keep: Callable[[str], str] = lambda text: text,
-    graph: Graph | None = None,
 ) -> Rebuilt:
     """Replay a journal. `status` is the recorded one, if it can be believed; `keep` makes less of an outcome's text.
 
@@ -77,7 +75,7 @@ def rebuild(
     undrained: set[int] = set()
     while True:
         try:
-            found = _rebuild(Run(number, id, plan, graph), journal, undrained, keep)
+            found = _rebuild(Run(number, id, plan), journal, undrained, keep)
         except (AssertionError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
             raise ValueError(f"its journal is not one of its plan: {type(error).__name__}: {error}") from error
         if isinstance(found, int):

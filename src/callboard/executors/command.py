@@ -22,7 +22,7 @@ from callboard.executors.process import Finished, Supervise, run
 from callboard.executors.values import decode, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from callboard.ports import Context, Json
 
@@ -31,8 +31,8 @@ _MOST_OUTPUT = 10 << 20  # bytes
 
 
 class Command:
-    """Implements `ports.Executor`. `supervise` starts processes and ends trees; `environ` is where the allow-list
-    is read from; `whose` tells in the marks of processes who has started them."""
+    """Implements `ports.Executor`. `supervise` starts processes and ends trees; `environ` is where what
+    the allow-list names is read from; `whose` tells in the marks of processes who has started them."""
 
     kind = "command"
     version = "1"
@@ -43,12 +43,11 @@ class Command:
         supervise: Supervise,
         *,
         environ: Mapping[str, str] | None = None,
-        allowed: Sequence[str] = ALLOWED,
         grace: float | None = None,
         whose: str = "",
     ) -> None:
         self._supervise, self._grace, self._whose = supervise, grace, whose
-        self._base = {name: value for name, value in (environ or os.environ).items() if name in allowed}
+        self._base = {name: value for name, value in (environ or os.environ).items() if name in ALLOWED}
 
     async def carry_out(self, ctx: Context, inputs: Mapping[str, Json]) -> Json:
         command = _command(inputs)

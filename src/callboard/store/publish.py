@@ -96,7 +96,7 @@ def _restore(parent: int, name: str, hash: str, ours: Callable[[str], bool]) -> 
         if seen is not None and seen.hash == hash:
             _give_back(parent, swap, name, hash, left.hash)
         else:
-            _put_first(parent, swap, name, "yours")
+            _put_first(parent, swap, name)
     if left is not None:
         _clear(parent, swap)
 
@@ -109,7 +109,7 @@ def _give_back(parent: int, swap: str, name: str, put: str, took: str) -> None:
         if came is None or came.hash == put:
             return
         put, took = took, came.hash
-    _put_first(parent, swap, name, "yours")  # somebody has removed what was there
+    _put_first(parent, swap, name)  # somebody has removed what was there
 
 
 def _put_beside(parent: int, name: str, hash: str, read: Callable[[str], bytes]) -> None:
@@ -130,12 +130,12 @@ def _put_beside(parent: int, name: str, hash: str, read: Callable[[str], bytes])
             return None
 
 
-def _put_first(parent: int, file: str, name: str, whose: str) -> None:
-    """Link a file beside `name`, under the first number that is free."""
+def _put_first(parent: int, file: str, name: str) -> None:
+    """Link a person's file beside `name`, under the first number that is free."""
     point("publish.link")
     for number in range(1, 1000):
         with suppress(FileExistsError):
-            return os.link(file, _ours(name, number, whose), src_dir_fd=parent, dst_dir_fd=parent)
+            return os.link(file, _ours(name, number, "yours"), src_dir_fd=parent, dst_dir_fd=parent)
 
 
 def _numbers(parent: int, name: str) -> list[int]:

@@ -103,11 +103,11 @@ def is_due(folder: Path, database: Path, wall: float) -> bool:
     return not any(first < path.name < last for path in _daily(folder, database))
 
 
-def thin(folder: Path, database: Path, wall: float, kept: int = KEPT) -> None:
+def thin(folder: Path, database: Path, wall: float) -> None:
     """Remove all daily copies but the newest. Those of a time that is yet to come are the first to go: nobody knows
     when they were made, and they would stay for ever."""
     now = place(folder, database, wall).name
-    for path in sorted(_daily(folder, database), key=lambda path: path.name > now)[kept:]:
+    for path in sorted(_daily(folder, database), key=lambda path: path.name > now)[KEPT:]:
         point("file.clear")
         path.unlink(missing_ok=True)
 

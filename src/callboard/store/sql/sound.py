@@ -56,8 +56,8 @@ class Sound(Reading):
         if (echo is not None and echo != consumed) or consumed > posted:
             raise _damaged(run, "the place in its inbox is not the one that was recorded")
 
-    def verify(self, run: int, *, most: int = MOST) -> None:
-        """Hold a run with at most so many executions against its journal, unless this process has done so before.
+    def verify(self, run: int) -> None:
+        """Hold a run with at most `MOST` executions against its journal, unless this process has done so before.
 
         Raises StoreDamaged with what was found, NotFound.
         """
@@ -65,7 +65,7 @@ class Sound(Reading):
             return
         self.glance(run)
         with self.snapshot():
-            found = self.against_journal(run, most=most)
+            found = self.against_journal(run, most=MOST)
         if found:
             raise _damaged(run, "; ".join(found[:3]))
         self.known_sound.add(run)
