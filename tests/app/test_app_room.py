@@ -17,7 +17,7 @@ from callboard.app.settings import Settings
 from callboard.app.views import run as views
 from callboard.app.views.runs import runs
 from callboard.app.wiring import open_house
-from callboard.battery.workloads import FILE, WORKLOADS
+from callboard.battery.workloads import FILE, workload
 from callboard.core.status import SUCCESS
 from callboard.errors import NoRoom
 from callboard.store import room, whole
@@ -105,7 +105,7 @@ def test_who_looks_is_told_why_a_run_has_paused(here: Path, monkeypatch: pytest.
 
 
 def test_a_production_that_cannot_be_told_hears_of_it_later(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    show = next(one for one in WORKLOADS if one.name == "production")
+    show = workload("production")
     show.lay_out(here)
     house = open_house(SETTINGS, here=here, make=True)
     said: list[str] = []

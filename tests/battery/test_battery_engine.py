@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from engine_stage import Stage, passing, turn, until
 
-from callboard.battery.show import HOME, as_if_new, fast_folder
+from callboard.battery.history import DATABASE
+from callboard.battery.show import as_if_new, fast_folder
 from callboard.core.plan import Map, Retry, Task
 from callboard.core.status import SUCCESS
 from callboard.errors import StoreError, Transient
@@ -121,10 +122,10 @@ async def _play(root: Path, faults: Faults, vfs_name: str) -> list[tuple[str, st
     log = Log(root, faults)
     vfs = DiskVfs(log, vfs_name)
     with watched(log), faults.away():
-        store = SQLiteStore(root / HOME, vfs=vfs_name)
+        store = SQLiteStore(root / DATABASE, vfs=vfs_name)
         hash = store.put(TEXT)
         number = Stage(store).run(*SHOW)
-        look = SQLiteStore(root / HOME, readonly=True)
+        look = SQLiteStore(root / DATABASE, readonly=True)
     backend, heals = _backend(hash), [40]
     with watched(log), closing(look):
         async with played(store, root, look, backend) as stage:
@@ -216,12 +217,15 @@ def small_disk(tmp_path: Path) -> Iterator[Space]:
 
 async def test_a_full_disk_pauses_work_and_space_lets_it_go_on(small_disk: Space) -> None:
     root = small_disk.root
-    with closing(SQLiteStore(root / HOME)) as store, closing(SQLiteStore(root / HOME, readonly=True)) as look:
+    with closing(SQLiteStore(root / DATABASE)) as store, closing(SQLiteStore(root / DATABASE, readonly=True)) as look:
         await _fill_and_free(store, root, look, LARGE, small_disk.fill, small_disk.free)
 
 
 async def test_a_full_database_pauses_work_and_space_lets_it_go_on(folder: Path) -> None:
-    with closing(SQLiteStore(folder / HOME)) as store, closing(SQLiteStore(folder / HOME, readonly=True)) as look:
+    with (
+        closing(SQLiteStore(folder / DATABASE)) as store,
+        closing(SQLiteStore(folder / DATABASE, readonly=True)) as look,
+    ):
 
         def limit(pages: int) -> None:
             with store.lock:

@@ -9,9 +9,10 @@ import pytest
 
 from callboard.battery.nursery import Nursery
 from callboard.battery.point_kills import Place, Usual, killed_at, prove_point_kills
-from callboard.battery.processes import Show, TookTooLong
+from callboard.battery.processes import Show
 from callboard.battery.proof import Proving
-from callboard.battery.workloads import WORKLOADS, callboard
+from callboard.battery.spawn import TookTooLong, callboard
+from callboard.battery.workloads import workload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +56,7 @@ def nursery() -> Iterator[Nursery]:
         yield nursery
 
 
-CHAIN = WORKLOADS[0]
+CHAIN = workload("chain")
 
 
 def usual(tmp_path: Path) -> Usual:
@@ -75,7 +76,7 @@ def test_it_would_be_found_if_documents_were_written_in_place(tmp_path: Path, mo
 def test_a_process_of_the_nursery_is_as_any_other(tmp_path: Path, nursery: Nursery) -> None:
     show = Show(CHAIN.lay_out(tmp_path / "show"))
     assert nursery.lived(show, ["callboard", *CHAIN.begin()[3:]]).code == 0
-    assert show.outlived(callboard("resume")).code == nursery.lived(show, ["callboard", "resume"]).code == 8
+    assert show.lived(callboard("resume")).code == nursery.lived(show, ["callboard", "resume"]).code == 8
     first, second = (left.out for left in show.lives[1:])
     assert first == second != ""
 
@@ -114,12 +115,12 @@ def test_crash_at_is_not_handed_on_to_commands_and_children(tmp_path: Path) -> N
     (show.root / "show.ai").write_text(
         "name: Environment\npipe:\n  - {type: command, command: [env]}\n  - {type: function, function: mine}\n"
     )
-    left = show.outlived(callboard("run", "show.ai"), CRASH_AT="publish.beside:7")
+    left = show.lived(callboard("run", "show.ai"), CRASH_AT="publish.beside:7")
     assert left.code == 0 and "PATH" in left.out and "CRASH_AT" not in left.out
 
 
 def test_a_point_that_is_not_known_is_told(tmp_path: Path) -> None:
-    left = Show(tmp_path / "show").outlived([sys.executable, "-c", "import callboard.crash"], CRASH_AT="nowhere:1")
+    left = Show(tmp_path / "show").lived([sys.executable, "-c", "import callboard.crash"], CRASH_AT="nowhere:1")
     assert left.code == 1 and "there is no point 'nowhere'" in left.out
 
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from callboard.battery.processes import PATIENCE, Show
+from callboard.battery.census import standing
+from callboard.battery.processes import Show
+from callboard.battery.spawn import PATIENCE, callboard
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,33 +57,21 @@ def test_a_killed_run_leaves_no_process_behind(show: str, tmp_path: Path) -> Non
     (stage.root / "function/sleepers.py").write_text(MODULE)
     os.mkfifo(stage.root / "up")
     up = os.open(stage.root / "up", os.O_RDONLY | os.O_NONBLOCK)
-    process = stage.start("run", "show.ai")
+    process = stage.begin(callboard("run", "show.ai"))
     try:
         assert select.select([up], [], [], PATIENCE)[0], "the step has not begun"
-        living = [os.pidfd_open(pid) for pid in _in(stage.root) if pid != process.pid]
+        living = [os.pidfd_open(pid) for pid in standing(stage.root) if pid != process.pid]
         assert len(living) >= 3
         os.kill(process.pid, signal.SIGKILL)
         process.wait(PATIENCE)
         while living:
             ended = select.select(living, [], [], PATIENCE)[0]
-            assert ended, f"these live on: {_in(stage.root)}"
+            assert ended, f"these live on: {standing(stage.root)}"
             for one in ended:
                 os.close(one)
                 living.remove(one)
-        assert _in(stage.root) == []
+        assert not standing(stage.root)
     finally:
         os.close(up)
-        for pid in _in(stage.root):
+        for pid in standing(stage.root):
             os.kill(pid, signal.SIGKILL)
-
-
-def _in(directory: Path) -> list[int]:
-    """Processes at work in a directory."""
-    found = []
-    for name in os.listdir("/proc"):
-        try:
-            if name.isdigit() and os.readlink(f"/proc/{name}/cwd").startswith(str(directory)):
-                found.append(int(name))
-        except OSError:
-            continue
-    return found

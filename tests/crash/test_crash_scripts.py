@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from callboard.battery.processes import PATIENCE
+from callboard.battery.spawn import PATIENCE
 from callboard.store.sql.sqlite import SQLiteStore
 
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import apsw
 import pytest
 
-from callboard.battery.workloads import LETTER, WORKLOADS
+from callboard.battery.workloads import LETTER, workload
 from callboard.cli.main import main
 from callboard.store.whole import MARK
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-CHAIN, REVIEW = (next(one for one in WORKLOADS if one.name == name) for name in ("chain", "review"))
+CHAIN, REVIEW = workload("chain"), workload("review")
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from callboard.battery.show import HOME, PLAN, as_if_new, start
+from callboard.battery.history import DATABASE
+from callboard.battery.show import PLAN, as_if_new, start
 from callboard.errors import StoreError
 from callboard.store import whole
 from callboard.store.content import Content
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 def begun(root: Path) -> SQLiteStore:
     """A project with one run."""
     root.mkdir()
-    store = SQLiteStore(root / HOME)
+    store = SQLiteStore(root / DATABASE)
     store.create_run(id="one", name="", plan=PLAN, params="{}", face="", at=1.0)
     return store
 
@@ -41,7 +42,7 @@ def begun(root: Path) -> SQLiteStore:
 def opened(root: Path, vfs: str) -> StoreError | None:
     """What is told when a project is opened on this disk."""
     try:
-        SQLiteStore(root / HOME, vfs=vfs).close()
+        SQLiteStore(root / DATABASE, vfs=vfs).close()
     except StoreError as error:
         return error
     return None
@@ -60,7 +61,7 @@ def test_an_attempt_to_open_that_failed_leaves_the_log_of_the_next_database_alon
         with closing(begun(root)) as store:
             said, told = str(told), None
             gc.collect()
-            assert (root / f"{HOME}-wal").exists(), said
+            assert (root / f"{DATABASE}-wal").exists(), said
             assert [row.id for row in store.runs()] == ["one"]
         vfs.unregister()
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
-from contextlib import chdir
+from contextlib import chdir, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,8 +25,9 @@ from callboard.app.settings import Settings
 from callboard.app.views import run as views
 from callboard.app.wiring import House
 from callboard.battery import definitions, history
+from callboard.battery.aftermath import asked
 from callboard.battery.nursery import Nursery
-from callboard.battery.processes import Show, asked
+from callboard.battery.processes import Show
 from callboard.battery.proof import Found
 from callboard.battery.show import Wrong, as_if_new, fast_folder, sure
 from callboard.battery.workloads import FILE, ID, Workload
@@ -39,6 +40,8 @@ from callboard.executors.values import encode
 from callboard.store.memory import MemoryStore
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from callboard.battery.definitions import Definition
     from callboard.battery.proof import Proving
     from callboard.ports import RunRow
@@ -107,7 +110,7 @@ def tried(nursery: Nursery, root: Path, case: Case) -> int | None:
     """Edit between crash and resume: how many outcomes were kept, None where nothing could be adopted. Raises Wrong."""
     show = Show(Workload("", {FILE: case.before.source()}).lay_out(root))
     nursery.lived(show, ["callboard", "run", FILE, TEXT, "--id", ID], **{VARIABLE: case.killed})
-    if not (root / ".callboard/callboard.db").exists() or not _is_recorded(root):
+    if not (root / history.DATABASE).exists() or not _is_recorded(root):
         nursery.lived(show, ["callboard", "run", FILE, TEXT, "--id", ID])  # killed before anything was
     (root / FILE).write_text(case.after.source(), "utf-8")
     pinned = root.with_name(f"{root.name}-pinned")
@@ -115,18 +118,14 @@ def tried(nursery: Nursery, root: Path, case: Case) -> int | None:
     sure(_ended(pinned) == _fresh(root, case.before), "the pinned run ended otherwise")
     kept = _adopted(nursery, show, case)
     for one in (root, pinned):
-        wrong = history.check(one / ".callboard/callboard.db")
+        wrong = history.check(one / history.DATABASE)
         sure(not wrong, f"{one.name}: {wrong}")
     return kept
 
 
 def _is_recorded(root: Path) -> bool:
-    with chdir(root):
-        house = Workload("", {}).house()
-        try:
-            return bool(house.store.runs())
-        finally:
-            house.close()
+    with _house(root) as house:
+        return bool(house.store.runs())
 
 
 def _fresh(root: Path, made: Definition) -> dict[str, Any]:
@@ -139,12 +138,15 @@ def _fresh(root: Path, made: Definition) -> dict[str, Any]:
 
 def _ended(root: Path) -> dict[str, Any]:
     """Carry the run to its end, approving what it asks; the values of all its steps."""
-    with chdir(root):
-        house = Workload("", {}).house()
-        try:
-            return _to_its_end(house, house.find_run(ID))
-        finally:
-            house.close()
+    with _house(root) as house:
+        return _to_its_end(house, house.find_run(ID))
+
+
+@contextmanager
+def _house(root: Path) -> Iterator[House]:
+    """The project, opened by somebody who stands in it."""
+    with chdir(root), closing(Workload("", {}).house()) as house:
+        yield house
 
 
 def _to_its_end(house: House, row: RunRow) -> dict[str, Any]:
@@ -171,19 +173,15 @@ def _adopted(nursery: Nursery, show: Show, case: Case) -> int | None:
     done, paid = _recorded(show.root)
     if case.adopting:
         nursery.lived(show, ["callboard", "adopt", ID, "--yes"], **{VARIABLE: case.adopting})
-    with chdir(show.root):
-        house = Workload("", {}).house()
-        try:
-            row = _adopt(house, case)
-            if row is None:
-                return None
-            before = len(asked(show.root))
-            values = _to_its_end(house, row)
-            made = {call["key"] for call in asked(show.root)[before:]}
-            wanted = _wanted(house, row.id, case, done)
-            _compare(made, wanted, {definitions.asked(case.before)[one] for one in paid})
-        finally:
-            house.close()
+    with _house(show.root) as house:
+        row = _adopt(house, case)
+        if row is None:
+            return None
+        before = len(asked(show.root))
+        values = _to_its_end(house, row)
+        made = {call["key"] for call in asked(show.root)[before:]}
+        wanted = _wanted(house, row.id, case, done)
+        _compare(made, wanted, {definitions.asked(case.before)[one] for one in paid})
     sure(values == _fresh(show.root, case.after), "it ended otherwise than a new run of the edited file")
     return len(list(definitions.calls(case.after))) - len(wanted)
 

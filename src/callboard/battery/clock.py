@@ -28,9 +28,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from callboard.app import project as projects
-from callboard.battery.crowd import Crowd, Member, Noise, TookTooLong, until
-from callboard.battery.history import check, watch
+from callboard.battery.crowd import Crowd, Member, Noise, let_pass, until
+from callboard.battery.history import DATABASE, check, facts, watch
 from callboard.battery.proof import Found, Proving
+from callboard.battery.spawn import TookTooLong
+from callboard.battery.workloads import lay_out
 from callboard.core.deadline import after
 from callboard.core.plan import Plan, Task, dump
 from callboard.core.status import FAILED, RETRYING, RUNNING
@@ -213,19 +215,19 @@ def jump(folder: Path, how: Jump, moment: float, library: str) -> Trial:
     }  # fmt: skip
     with Crowd(folder, **env) as crowd, closing(SQLiteStore(database, readonly=True)) as store:
         neighbour = crowd.python(_NEIGHBOUR)
-        until("the neighbour stands there", lambda: (folder / "stands").exists() or _gone(neighbour))
+        until("the neighbour stands there", lambda: (folder / "stands").exists() or neighbour.is_gone)
         run = crowd.callboard("run", "clock.ai", "text", "--id", "clock", "--quiet")
         seen = Seen(store)
-        until("everything waits", lambda: seen.look() >= 3 or _gone(run))
-        until("a while has passed", _passed(moment))
+        until("everything waits", lambda: seen.look() >= 3 or run.is_gone)
+        let_pass(moment)
         for say in how.says:
             _say(says, say)
-            until("the next step", _passed(0.12 if len(how.says) > 1 else 0.0))
-        until("the run has ended", lambda: seen.look() > 6 or _gone(run))
-        if wrong := _left(run, 7):  # that is how a run ends of which a step has timed out
+            let_pass(0.12 if len(how.says) > 1 else 0.0)
+        until("the run has ended", lambda: seen.look() > 6 or run.is_gone)
+        if wrong := run.amiss(7):  # that is how a run ends of which a step has timed out
             return Trial(wrong, seen.seconds())
         (folder / "over").touch()
-        wrong += _left(neighbour, 0) + _facts(store) + _afterwards(crowd, how, began)
+        wrong += neighbour.amiss(0) + _facts(store) + _afterwards(crowd, how, began)
         wrong += _orders(store) + check(database)
     heard = json.loads((folder / "neighbour.json").read_text())
     wrong += _neighbourly(heard, database, how)
@@ -237,19 +239,16 @@ def jump(folder: Path, how: Jump, moment: float, library: str) -> Trial:
 
 def _afterwards(crowd: Crowd, how: Jump, began: float) -> list[str]:
     """Another run, and what is told of all of them, by the clock as it is now."""
-    wrong = _left(crowd.callboard("run", "small.ai", "text", "--id", "after", "--quiet"), 0)
+    wrong = crowd.callboard("run", "small.ai", "text", "--id", "after", "--quiet").amiss(0)
     asked = (("ls",), ("show", "clock"), ("show", "clock", "--story"))
     told = [crowd.callboard(*argv, "--json") for argv in asked]
-    wrong += [what for member in told for what in _left(member, 0)]
+    wrong += [what for member in told for what in member.amiss(0)]
     walls = (began, time.time(), *_walls(how, began))
     return wrong or _sane([_json(member) for member in told], min(walls) - 5, max(walls) + 5)
 
 
 def _project(folder: Path) -> Path:
-    (folder / "function").mkdir(parents=True)
-    (folder / "function/shows.py").write_text(FUNCTIONS)
-    (folder / "clock.ai").write_text(SHOW)
-    (folder / "small.ai").write_text(SMALL)
+    lay_out(folder, {"clock.ai": SHOW, "small.ai": SMALL, "function/shows.py": FUNCTIONS})
     database = projects.find_or_make(None, folder).database
     with closing(SQLiteStore(database)) as store:
         store.create_run(id="lent", name="", plan=dump(Plan((Task("one"),))), params="{}", face="", at=time.time())
@@ -262,20 +261,6 @@ def _say(file: Path, text: str) -> None:
     beside = file.with_suffix(".new")
     beside.write_text(text + "\n")
     beside.replace(file)
-
-
-def _passed(seconds: float) -> Any:
-    end = time.monotonic() + seconds
-    return lambda: time.monotonic() >= end
-
-
-def _gone(member: Member) -> bool:
-    return member.process.poll() is not None
-
-
-def _left(member: Member, code: int) -> list[str]:
-    left = member.wait()
-    return [] if left == code else [f"a process ended with {left}, not {code}: {member.said()[-500:]}"]
 
 
 def _json(member: Member) -> Any:
@@ -313,11 +298,11 @@ class Seen:
 
 def _facts(store: SQLiteStore) -> list[str]:
     """Whether each of the three has acted exactly once."""
-    facts = [json.loads(fact) for _, _, facts, _ in store.journal(2) for fact in facts]
+    told = [(name, fields[-1:]) for _, name, fields in facts(store, 2)]
     counted = {
-        "the retry": sum(fact[0] == "Woke" and fact[-1] == "retry" for fact in facts),
-        "the end of the review": sum(fact[0] == "Woke" and fact[-1] == "review" for fact in facts),
-        "the time limit": sum(fact[0] == "TimedOut" for fact in facts),
+        "the retry": told.count(("Woke", ["retry"])),
+        "the end of the review": told.count(("Woke", ["review"])),
+        "the time limit": sum(name == "TimedOut" for name, _ in told),
     }
     return [f"{what} has acted {count} times" for what, count in counted.items() if count != 1]
 
@@ -374,7 +359,7 @@ def neighbour() -> None:
     clock = SystemClock()
     leases, moved, times = list[float](), 0.0, 0
     me = new_owner()._replace(host="elsewhere")
-    with closing(SQLiteStore(".callboard/callboard.db")) as store:
+    with closing(SQLiteStore(DATABASE)) as store:
         first, lent = clock.now(), None
         Path("stands").touch()
         while not Path("over").exists():

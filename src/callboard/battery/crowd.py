@@ -1,9 +1,7 @@
 """Processes of ours side by side in a directory, and whoever they start: begun, signalled, waited for, all ended.
 
-What a process says goes to a file of its own, for whoever has to find out. Who stands in a directory is found by the
-working directory of every process of the machine, so a daemon that left its group, its session and its parent is seen
-all the same. How late the machine itself is says `Noise`: a limit of seconds is kept by our processes, not by a
-computer that others fill.
+What a process says goes to a file of its own, for whoever has to find out. How late the machine itself is says `Noise`:
+a limit of seconds is kept by our processes, not by a computer that others fill.
 """
 
 from __future__ import annotations
@@ -17,6 +15,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from callboard.battery import spawn
+from callboard.battery.census import standing
+from callboard.battery.spawn import MAIN, PATIENCE, TookTooLong
 from callboard.battery.workloads import LEDGER
 
 if TYPE_CHECKING:
@@ -25,13 +26,6 @@ if TYPE_CHECKING:
 
 #: A line of Python that every command line of ours begins with: a test takes a mechanism away in it.
 BEFORE = ""
-_MAIN = "from callboard.cli.main import main; main()"
-#: Seconds that no process of ours may need, whatever it does here and however busy the machine is.
-PATIENCE = 60.0
-
-
-class TookTooLong(Exception):
-    """A process that nobody meant to end did not end."""
 
 
 class Member(NamedTuple):
@@ -45,12 +39,16 @@ class Member(NamedTuple):
     def pid(self) -> int:
         return self.process.pid
 
+    @property
+    def is_gone(self) -> bool:
+        return self.process.poll() is not None
+
     def said(self) -> str:
         return self.file.read_text("utf-8", "replace")
 
     def send(self, number: int) -> None:
         """A signal to the process alone; one that has ended hears none."""
-        if self.process.poll() is None:
+        if not self.is_gone:
             os.kill(self.pid, number)
 
     def wait(self, seconds: float = PATIENCE) -> int:
@@ -61,6 +59,13 @@ class Member(NamedTuple):
             raise TookTooLong(
                 f"{self.process.args!r:.300} took more than {seconds:g} s:\n{self.said()[-2000:]}"
             ) from None
+
+    def amiss(self, *codes: int, seconds: float = PATIENCE) -> list[str]:
+        """What was wrong with its end, which should have had one of these exit codes. Raises TookTooLong."""
+        left = self.wait(seconds)
+        if left in codes:
+            return []
+        return [f"a process ended with {left}, not {' or '.join(map(str, codes))}: {self.said()[-500:]}"]
 
 
 class Crowd:
@@ -85,79 +90,27 @@ class Crowd:
 
     def callboard(self, *argv: str, at: Path | None = None, **env: str) -> Member:
         """A command line of ours, in `at` (the root)."""
-        return self.python(_MAIN, *argv, at=at, **env)
+        return self.python(MAIN, *argv, at=at, **env)
 
     def twins(self, *argv: str, at: Sequence[Path]) -> list[Member]:
         """The same command line of ours in several places, all of one session: Linux shares a processor out by session,
         so only then does each get as much of it as the other."""
-        command = [sys.executable, "-c", f"{BEFORE}\n{_MAIN}", *argv]
+        command = spawn.python(f"{BEFORE}\n{MAIN}", *argv)
         return [self._begun(command, one, {}, session=False) for one in at]
 
     def python(self, program: str, *argv: str, at: Path | None = None, **env: str) -> Member:
         """Lines of Python of ours."""
-        return self.begin([sys.executable, "-c", f"{BEFORE}\n{program}", *argv], at=at, **env)
-
-    def begin(self, command: Sequence[str], *, at: Path | None = None, **env: str) -> Member:
-        return self._begun(command, at or self.root, env)
+        return self._begun(spawn.python(f"{BEFORE}\n{program}", *argv), at or self.root, env)
 
     def _begun(self, command: Sequence[str], place: Path, env: dict[str, str], *, session: bool = True) -> Member:
         file = self.root / f"said-{len(self.members):04}.txt"
-        with open(file, "wb") as said:
-            process = subprocess.Popen(
-                command,
-                cwd=place,
-                env=self.environment() | {"CALLBOARD_OFFLINE_LEDGER": str(place / LEDGER)} | env,
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                start_new_session=session,
-            )
+        environment = spawn.environment(place / LEDGER) | self._env | env
+        process = spawn.begun(command, place, file, environment, session=session)
         self.members.append(Member(process, file, time.time()))
         return self.members[-1]
 
-    def environment(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH") if name in os.environ}
-        return kept | {"CALLBOARD_MODEL": "offline", "PYTHONWARNINGS": "error"} | self._env
 
-
-# ── who is there ────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def standing(place: Path) -> dict[int, str]:
-    """Living processes whose working directory is this one or below it; where each of them stands, seen from here."""
-    where = os.path.realpath(place)
-    found: dict[int, str] = {}
-    for name in os.listdir("/proc"):
-        with contextlib.suppress(OSError):
-            if name.isdigit():
-                at = os.readlink(f"/proc/{name}/cwd")
-                if at == where or at.startswith(where + os.sep):
-                    found[int(name)] = at[len(where) + 1 :]
-    return found
-
-
-def program_of(pid: int) -> list[str]:
-    """Its arguments; empty when it is gone."""
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return file.read().decode("utf-8", "replace").split("\0")[:-1]
-    except OSError:
-        return []
-
-
-def below(pid: int) -> list[int]:
-    """Living processes that a process has started, and those that they have started."""
-    found: list[int] = []
-    with contextlib.suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{thread}/children") as file:
-                for child in map(int, file.read().split()):
-                    found += [child, *below(child)]
-    return found
-
-
-def is_supervisor(pid: int) -> bool:
-    return any(word.endswith("supervisor.py") for word in program_of(pid))
+# ── waiting ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def end(pids: Iterable[int]) -> None:
@@ -179,6 +132,23 @@ def until(what: str, is_so: Callable[[], object], *, seconds: float = PATIENCE, 
             raise TookTooLong(f"after {seconds:g} s still not: {what}")
         select.select([], [], [], every)
     return time.monotonic() - began
+
+
+def passed(seconds: float) -> Callable[[], bool]:
+    """Whether so many seconds have passed since now."""
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() >= end
+
+
+def let_pass(seconds: float) -> None:
+    until("a while has passed", passed(seconds))
+
+
+def note(file: str | Path, text: str) -> None:
+    """A line more in a file that several processes write to: whole, whoever else writes."""
+    place = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(place, f"{text}\n".encode())
+    os.close(place)
 
 
 class Noise:

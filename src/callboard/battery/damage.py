@@ -30,9 +30,10 @@ from callboard.app.views.doctor import doctor
 from callboard.app.wiring import House
 from callboard.battery import history
 from callboard.battery.damages import DAMAGES, Harm, Place
+from callboard.battery.history import DATABASE
 from callboard.battery.proof import Found
 from callboard.battery.show import Wrong, as_if_new, fast_folder
-from callboard.battery.workloads import LETTER
+from callboard.battery.workloads import LEDGER, LETTER
 from callboard.core.facts import Approved
 from callboard.core.status import ENDED
 from callboard.crash import listening
@@ -50,7 +51,6 @@ _GROWN = 100_000  # bytes to which logs are grown in advance: a small file has m
 _ENDED, _HELD, _UNDER_WAY, _NEW = 6, 2, 1, 1
 _ENOUGH = 60  # runs that were not hit of which a share says something
 _RUNS = _ENDED + _HELD + _UNDER_WAY + _NEW
-_LEDGER = "provider.jsonl"
 _LARGE = "The keeper of the harbour writes. " * 2500
 _CHAIN = """
 name: Run {n}
@@ -118,14 +118,14 @@ def make(folder: Path) -> World:
         shutil.rmtree(folder / "live")
     told = _told(shutil.copytree(folder / "left", folder / "look"))
     ending = end(shutil.copytree(folder / "left", folder / "sound"))
-    if wrong := history.check(folder / "sound/.callboard/callboard.db"):
+    if wrong := history.check(folder / "sound" / DATABASE):
         raise Wrong(f"a project that nobody has damaged: {'; '.join(wrong)}")
     return World(folder / "left", folder / "stranger", told, ending, _hit(folder / "left/.callboard"))
 
 
 def _play(live: Path, left: Path, first: int) -> None:
     live.mkdir()
-    (live / _LEDGER).touch()
+    (live / LEDGER).touch()
     with chdir(live), closing(_house(live)) as house:
         _carry(house, _submit(house, first))
     with chdir(live), closing(_house(live)) as house:
@@ -160,7 +160,7 @@ def _submit(house: House, number: int, review: str = "") -> RunRow:
 
 def _house(folder: Path) -> House:
     project = projects.find_or_make(None, folder)
-    settings = Settings(model="offline", offline_ledger=_LEDGER, lease=0.01)
+    settings = Settings(model="offline", offline_ledger=LEDGER, lease=0.01)
     store = SQLiteStore(project.database)
     store.writer.execute("PRAGMA wal_autocheckpoint = 25")  # a small log: what is overwritten in it is no second copy
     return House(settings, project, store)
@@ -189,7 +189,7 @@ def _approve(house: House, row: RunRow) -> None:
 
 
 def _told(folder: Path, *, readonly: bool = False) -> dict[str, Told]:
-    with closing(SQLiteStore(folder / ".callboard/callboard.db", readonly=readonly)) as store:
+    with closing(SQLiteStore(folder / DATABASE, readonly=readonly)) as store:
         return {row.id: _of(store, row) for row in store.runs(most=1000)}
 
 
@@ -239,7 +239,7 @@ def _after(world: World, folder: Path, tally: Tally, unhit: frozenset[int]) -> l
     tally.unhit += len(unhit)
     tally.read += len(unhit & readable)
     project = projects.Project(folder, folder / ".callboard")
-    settings = Settings(model="offline", offline_ledger=_LEDGER)
+    settings = Settings(model="offline", offline_ledger=LEDGER)
     found = [one for one in doctor(project, settings, 1.8e9, _quiet) if one.how_bad in ("damaged", "refused")]
     gone = set[str]()
     if found:
@@ -276,7 +276,7 @@ def _read(world: World, folder: Path) -> tuple[list[str], frozenset[int]]:
     """(what was served that is not true, runs that could be read), as `show` and `ls` read them."""
     wrong, readable = list[str](), set[int]()
     try:
-        store = SQLiteStore(folder / ".callboard/callboard.db", readonly=True)
+        store = SQLiteStore(folder / DATABASE, readonly=True)
     except CallboardError:
         return wrong, frozenset()
     with closing(store):
@@ -306,7 +306,7 @@ def _keys(store: SQLiteStore, number: int) -> list[Any]:
 
 def _to_the_end(world: World, folder: Path, gone: set[str]) -> list[str]:
     """All runs that there are end as they would have, and what was paid and is known is not paid again."""
-    with closing(SQLiteStore(folder / ".callboard/callboard.db")) as store:
+    with closing(SQLiteStore(folder / DATABASE)) as store:
         settled = {call.key for row in store.runs(most=1000) for call in store.calls(row.number) if call.answer}
     asked = len(_asked(folder))
     statuses, documents = end(folder)
@@ -320,7 +320,7 @@ def _to_the_end(world: World, folder: Path, gone: set[str]) -> list[str]:
 
 
 def _asked(folder: Path) -> list[str]:
-    return [json.loads(line)["key"] for line in (folder / _LEDGER).read_text("utf-8").splitlines()]
+    return [json.loads(line)["key"] for line in (folder / LEDGER).read_text("utf-8").splitlines()]
 
 
 # ── what was hit ────────────────────────────────────────────────────────────────────────────────────────

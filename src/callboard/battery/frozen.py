@@ -22,16 +22,19 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from callboard.app import project as projects
-from callboard.battery.crowd import Crowd, Member, Noise, TookTooLong, below, program_of, until
-from callboard.battery.history import check, watch
+from callboard.battery.census import below, program_of
+from callboard.battery.crowd import Crowd, Member, Noise, let_pass, note, passed, until
+from callboard.battery.history import DATABASE, check, watch
 from callboard.battery.proof import Found, Proving
+from callboard.battery.spawn import MAIN, TookTooLong
+from callboard.battery.workloads import FILE, lay_out
 from callboard.core.status import SUCCESS
 from callboard.errors import FenceLost
 from callboard.store.logs import LogFiles
 from callboard.store.sql.sqlite import SQLiteStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from callboard.core.deadline import Deadline
@@ -43,7 +46,7 @@ SIDE_BY_SIDE = 4
 KINDS = ("outcome", "log", "document", "heartbeat")
 _EARS, _LATE = "CALLBOARD_BATTERY_EARS", "CALLBOARD_BATTERY_LATE"
 _OWNERS = "SELECT owner FROM battery_history WHERE what = 'claimed'"
-_EAVESDROP = "from callboard.battery.frozen import eavesdrop; eavesdrop(); from callboard.cli.main import main; main()"
+_EAVESDROP = f"from callboard.battery.frozen import eavesdrop; eavesdrop(); {MAIN}"
 
 SHOW = """
 name: Frozen
@@ -120,15 +123,15 @@ def freeze(folder: Path, after: float, seconds: float, *, is_late: bool = False)
     ears = folder / "ears.jsonl"
     with Crowd(folder, CALLBOARD_LEASE=str(LEASE), **{_EARS: str(ears)}) as crowd, closing(_project(folder)) as store:
         hears = "import os; os.environ[" + repr(_LATE) + "] = '1'; " if is_late else ""
-        owner = crowd.python(hears + _EAVESDROP, "run", "show.ai", "text", "--id", "frozen")
+        owner = crowd.python(hears + _EAVESDROP, "run", FILE, "text", "--id", "frozen")
         until("the first step has begun", (folder / "up").exists)
-        until("a while has passed", _passed(after))
+        let_pass(after)
         tree = [owner.pid, *below(owner.pid)]
         owner.send(signal.SIGSTOP)
-        thaw = _passed(seconds)
+        thaw = passed(seconds)
         other = None
         if seconds > LEASE:
-            until("its lease is over", _passed(LEASE * 1.05))
+            let_pass(LEASE * 1.05)  # its lease is over then
             other = crowd.callboard("resume", "frozen")
             with suppress(TookTooLong):  # an owner that was frozen in a commit has the store's lock until it wakes
                 until("somebody has the run", lambda: _has(store, other) or _has_ended(other), seconds=3 + 3 * LEASE)
@@ -143,7 +146,7 @@ def freeze(folder: Path, after: float, seconds: float, *, is_late: bool = False)
         heard = [one for one in _heard(ears) if taken and one["at"] >= woken and one["pid"] == owner.pid]
         wrong += ["nobody could take it over although its owner's lease was over"] if is_kept else []
         wrong += _rows(store, folder, tree if taken else [], woken)
-        wrong += check(folder / ".callboard/callboard.db")
+        wrong += check(folder / DATABASE)
     refused, accepted = _counted(heard, ok=False), _counted(heard, ok=True)
     if taken and not refused:
         wrong.append("the woken owner tried to write nothing, which proves nothing")
@@ -152,18 +155,10 @@ def freeze(folder: Path, after: float, seconds: float, *, is_late: bool = False)
 
 
 def _project(folder: Path) -> SQLiteStore:
-    (folder / "function").mkdir()
-    (folder / "function/shows.py").write_text(FUNCTIONS)
-    (folder / "show.ai").write_text(SHOW)
+    lay_out(folder, {FILE: SHOW, "function/shows.py": FUNCTIONS})
     database = projects.find_or_make(None, folder).database
-    SQLiteStore(database).close()
     watch(database)
     return SQLiteStore(database, readonly=True)
-
-
-def _passed(seconds: float) -> Callable[[], bool]:
-    end = time.monotonic() + seconds
-    return lambda: time.monotonic() >= end
 
 
 def _has(store: SQLiteStore, member: Member | None, *, ever: bool = False) -> bool:
@@ -175,11 +170,11 @@ def _has(store: SQLiteStore, member: Member | None, *, ever: bool = False) -> bo
 
 
 def _has_ended(member: Member | None) -> bool:
-    return member is None or member.process.poll() is not None
+    return member is None or member.is_gone
 
 
 def _are_gone(owner: Member, tree: list[int]) -> bool:
-    return _has_ended(owner) and not any(program_of(pid) for pid in tree)
+    return owner.is_gone and not any(program_of(pid) for pid in tree)
 
 
 def _codes(codes: list[int], *, taken: bool, said: list[str]) -> list[str]:
@@ -235,10 +230,7 @@ def eavesdrop() -> None:
 
 
 def _note(kinds: Sequence[str], *, ok: bool) -> None:
-    line = json.dumps({"at": time.time(), "pid": os.getpid(), "kinds": kinds, "ok": ok}) + "\n"
-    file = os.open(os.environ[_EARS], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    os.write(file, line.encode())
-    os.close(file)
+    note(os.environ[_EARS], json.dumps({"at": time.time(), "pid": os.getpid(), "kinds": kinds, "ok": ok}))
 
 
 def _heard(file: Path) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextlib import closing
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,8 @@ looked: Counter[str] = Counter()
 Begun = tuple[int, int, int, int]  # run, node, number, attempt
 Outcomes = dict[tuple[int, int], str]  # (execution id, revision) → text, or a mark of its content
 
+#: A project's database, seen from its directory.
+DATABASE = ".callboard/callboard.db"
 #: Sentences about one run; a broken one needs no more.
 MOST = 20
 
@@ -70,12 +73,8 @@ _STANDINGS = """SELECT number, fence, owner, posted, consumed,
 
 def watch(database: Path) -> None:
     """Have the database itself note who owns what, from now on, until it is thrown away."""
-    store = SQLiteStore(database)
-    try:
-        with store.transaction() as writer:
-            writer.execute(_WATCH)
-    finally:
-        store.close()
+    with closing(SQLiteStore(database)) as store, store.transaction() as writer:
+        writer.execute(_WATCH)
 
 
 def check(database: Path, *, begun: Iterable[Begun] = ()) -> list[str]:
@@ -88,12 +87,11 @@ def check(database: Path, *, begun: Iterable[Begun] = ()) -> list[str]:
         store = SQLiteStore(database, readonly=True)
     except CallboardError as error:
         return [f"{database}: it cannot be opened: {error}"]
-    try:
-        return list(_of_database(store, begun))
-    except CallboardError as error:
-        return [f"{database}: it cannot be read: {error}"]
-    finally:
-        store.close()
+    with closing(store):
+        try:
+            return list(_of_database(store, begun))
+        except CallboardError as error:
+            return [f"{database}: it cannot be read: {error}"]
 
 
 def _of_database(store: SQLiteStore, begun: Iterable[Begun]) -> Iterator[str]:
@@ -117,6 +115,14 @@ def _of_database(store: SQLiteStore, begun: Iterable[Begun]) -> Iterator[str]:
             store, number, begun=seen.pop(number, ()), outcomes=_outcomes_of(store, number), content=has_content
         )
     yield from (f"run {run}: the outside has begun tasks of it, and no such run is recorded" for run in seen)
+
+
+def facts(store: Store, run: int) -> Iterator[tuple[float, str, list[Any]]]:
+    """What happened to a run, in its order: (wall, name of the fact, what it carries)."""
+    for _, at, told, _ in store.journal(run):
+        for text in told:
+            name, *fields = json.loads(text)
+            yield at, name, fields
 
 
 def _numbers(store: Store) -> list[int]:

@@ -13,11 +13,14 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
-from callboard.battery.crowd import Crowd, Noise, is_supervisor, program_of, standing, until
-from callboard.battery.history import check
+from callboard.battery.census import is_supervisor, program_of, standing
+from callboard.battery.crowd import Crowd, Noise, until
+from callboard.battery.history import DATABASE, check, facts
 from callboard.battery.proof import Found, Proving
+from callboard.battery.workloads import FILE, lay_out
 from callboard.store.sql.sqlite import SQLiteStore
 
 if TYPE_CHECKING:
@@ -185,7 +188,7 @@ def wrong(hung: Hung, noise: float) -> list[str]:
 def side_by_side(folder: Path, hangs: list[Hang]) -> tuple[list[Hung], float]:
     """What became of each, and how late the machine was."""
     with Noise() as noise, Crowd(folder) as crowd:
-        engines = {crowd.callboard("run", "show.ai", "text", at=_laid_out(folder, hang)).pid: hang for hang in hangs}
+        engines = {crowd.callboard("run", FILE, "text", at=_laid_out(folder, hang)).pid: hang for hang in hangs}
         of_name = {hang.name: hang for hang in hangs}
         seen: dict[str, float] = {}
 
@@ -195,7 +198,7 @@ def side_by_side(folder: Path, hangs: list[Hang]) -> tuple[list[Hung], float]:
                 hang = of_name.get(at.partition("/")[0])
                 if hang is not None and pid not in engines and _is_of_step(pid, hang, folder / hang.name):
                     seen[hang.name] = now
-            return all(member.process.poll() is not None for member in crowd.members)
+            return all(member.is_gone for member in crowd.members)
 
         until("all engines have ended", is_over, seconds=90.0, every=0.05)
         hung = [
@@ -206,17 +209,14 @@ def side_by_side(folder: Path, hangs: list[Hang]) -> tuple[list[Hung], float]:
 
 
 def _laid_out(folder: Path, hang: Hang) -> Path:
-    place = folder / hang.name
-    (place / "function").mkdir(parents=True)
-    (place / "function/harm.py").write_text(HARM)
     step = (
         _STEPS[hang.by]
         .replace("OF_ALL", _OF_ALL)
         .replace("HOW", hang.how)
         .replace("PYTHON", json.dumps(sys.executable))
     )
-    (place / "show.ai").write_text(_SHOW.replace("STEP", step).replace("STAY", _STAY))
-    return place
+    show = _SHOW.replace("STEP", step).replace("STAY", _STAY)
+    return lay_out(folder / hang.name, {FILE: show, "function/harm.py": HARM})
 
 
 def _is_of_step(pid: int, hang: Hang, place: Path) -> bool:
@@ -237,21 +237,15 @@ def _carrier(place: Path) -> int:
 
 
 def _ended(place: Path, hang: Hang, seen: float, code: int, said: str) -> Hung:
-    store = SQLiteStore(place / ".callboard/callboard.db")
-    wrong = []
     admitted = recorded = None
-    try:
-        for _, at, facts, _ in store.journal(1):
-            for name, *fields in map(json.loads, facts):
-                if name == "Admitted" and 0 in fields[0]:
-                    admitted = at
-                if name == "TimedOut" and fields[0] == 0:
-                    recorded = at
-    finally:
-        store.close()
-    if code != 3:
-        wrong.append(f"its run ended with exit code {code}, not 3: {said[-300:]}")
-    wrong += check(place / ".callboard/callboard.db")
+    with closing(SQLiteStore(place / DATABASE)) as store:
+        for at, name, fields in facts(store, 1):
+            if name == "Admitted" and 0 in fields[0]:
+                admitted = at
+            if name == "TimedOut" and fields[0] == 0:
+                recorded = at
+    wrong = [f"its run ended with exit code {code}, not 3: {said[-300:]}"] if code != 3 else []
+    wrong += check(place / DATABASE)
     begun = admitted or 0.0
     return Hung(
         hang, bool(_carrier(place)), recorded and recorded - begun, max(0.0, seen - begun) if seen else 0.0, wrong

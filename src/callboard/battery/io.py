@@ -15,10 +15,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from callboard.battery.history import DATABASE
 from callboard.battery.power import Played, boot_again, lost, play_on
 from callboard.battery.proof import Found
 from callboard.battery.show import (
-    HOME,
     Step,
     Wrong,
     as_if_new,
@@ -158,7 +158,7 @@ def _lost_as_shown(log: Log, folder: Path, name: str) -> list[str]:
     """A command that only shows comes first: what it has shown is there after a power cut."""
     vfs, missing = DiskVfs(log, name), list[str]()
     try:
-        with watched(log), closing(SQLiteStore(log.root / HOME, vfs=name, readonly=True)) as store:
+        with watched(log), closing(SQLiteStore(log.root / DATABASE, vfs=name, readonly=True)) as store:
             shown = dump(store)
     except CallboardError:
         return []  # there was nothing to be shown yet
@@ -168,7 +168,7 @@ def _lost_as_shown(log: Log, folder: Path, name: str) -> list[str]:
         shutil.rmtree(folder / "image", ignore_errors=True)
         root = image.write(folder / "image")
         boot_again(root)
-        with closing(SQLiteStore(root / HOME, readonly=True)) as store:
+        with closing(SQLiteStore(root / DATABASE, readonly=True)) as store:
             if dump(store) != shown:
                 missing.append(f"image {image.seed}: what was shown is not there")
     return missing
@@ -266,14 +266,11 @@ def check(attempt: Attempt, folder: Path, name: str) -> None:
         places = [attempt.acknowledged[-1], *attempt.acknowledged[-3:], len(attempt.log.ops)]
         missing = lost(played, folder, places, name)
         sure(not missing, "; ".join(missing))
-    store = open_store(root)
-    try:
+    with closing(open_store(root)) as store:
         verify(store)
         sure(dump(store) == show.dumps[-1], "another content than without a fault")
         for step in show.steps:
             sure(step.holds is None or step.holds(store, root), f"{step.name} was acknowledged")
         recover(store, root)
-    finally:
-        store.close()
-    litter = [path for path in (root / HOME).parent.rglob("*") if path.name.endswith(("-journal", ".tmp"))]
+    litter = [path for path in (root / DATABASE).parent.rglob("*") if path.name.endswith(("-journal", ".tmp"))]
     sure(not litter, f"left behind: {litter}")

@@ -14,30 +14,22 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from contextlib import suppress
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
-from callboard.battery import history
+from callboard.battery import aftermath
+from callboard.battery.aftermath import Known, asked, asked_again, began_again, copy_if_due, instances, known, repeated
+from callboard.battery.census import children_of
 from callboard.battery.open_steps import resumed
-from callboard.battery.processes import (
-    PATIENCE,
-    Known,
-    Show,
-    asked_again,
-    copy_if_due,
-    differing,
-    half_written,
-    known,
-    repeated,
-)
-from callboard.battery.proof import Found
-from callboard.battery.workloads import ID, WORKLOADS, Workload, callboard, documents
+from callboard.battery.processes import Show
+from callboard.battery.proof import Found, p99
+from callboard.battery.spawn import PATIENCE, callboard
+from callboard.battery.workloads import FILE, ID, Workload, documents, workload
 from callboard.core.status import STOPPED, SUCCESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from callboard.battery.proof import Proving
 
@@ -119,7 +111,7 @@ _GOODS = ("fish", "books", "bread", "coal", "letters", "lamps", "ropes")
 def cards(notes: int = _NOTES) -> Workload:
     """A pipeline over so many small files, in a production."""
     files = {f"notes/note-{n:03}.md": _note(n) for n in range(1, notes + 1)}
-    return Workload("cards", {"show.ai": CARDS, **files}, "text")
+    return Workload("cards", {FILE: CARDS, **files}, "text")
 
 
 def _note(n: int) -> str:
@@ -131,8 +123,8 @@ def _note(n: int) -> str:
 
 
 _CARDS = cards()
-_CHILDREN = Workload("functions", {"show.ai": _FUNCTIONS, "function/count.py": _MODULE}, "text")
-_HUMAN = next(one for one in WORKLOADS if one.name == "human")
+_CHILDREN = Workload("functions", {FILE: _FUNCTIONS, "function/count.py": _MODULE}, "text")
+_HUMAN = workload("human")
 
 
 class Undisturbed(NamedTuple):
@@ -153,10 +145,10 @@ class Tally:
 
     def take(self, show: Show, wrong: list[str]) -> None:
         if not self.plays % 3:
-            self.start = max(self.start, show.lived("version").seconds)
+            self.start = max(self.start, show.lived(callboard("version")).seconds)
         self.kills += show.kills
         self.plays += 1
-        self.again += repeated(show.asked())
+        self.again += repeated(asked(show.root))
         self.failures += [f"{show.root.name}: {one}" for one in wrong]
 
 
@@ -176,12 +168,11 @@ def prove_kills(proving: Proving) -> Found:
         while tally.kills < done:
             kill(proving.folder / f"{kill.__name__}-{tally.plays}", chance, usual, tally)
             proving.say(f"{tally.kills} kills, {len(tally.failures)} failures")
-    waits, limit = sorted(tally.waits), SOON * max(1.0, tally.start / START)
-    late = waits[int(len(waits) * 0.99)] if waits else 0.0
+    late, limit = p99(tally.waits), SOON * max(1.0, tally.start / START)
     if late > limit:
         tally.failures.append(f"went on after {late:.2f} s (p99), where our program starts in {tally.start:.2f} s")
     figures = large(proving, limit, tally) | {
-        "plays": float(tally.plays), "went on": float(len(waits)), "restart to resume p99 s": round(late, 3),
+        "plays": float(tally.plays), "went on": float(len(tally.waits)), "restart to resume p99 s": round(late, 3),
         "start of the program s": round(tally.start, 3), "calls under way asked again": float(tally.again),
     }  # fmt: skip
     return Found(tally.kills, tally.failures, figures)
@@ -194,7 +185,7 @@ def large(proving: Proving, limit: float, tally: Tally) -> dict[str, float]:
     times = proving.size // _SELDOM
     waits, wrong = resumed(proving.folder / "open", OPEN, times)
     tally.failures += [f"open: {one}" for one in wrong]
-    late = sorted(waits)[int(times * 0.99)]
+    late = p99(waits)
     if late > limit:
         tally.failures.append(f"with {OPEN:,} open steps it went on after {late:.2f} s (p99)")
     return {f"with {OPEN:,} open steps p99 s": round(late, 3)}
@@ -204,7 +195,7 @@ def undisturbed(folder: Path) -> Undisturbed:
     """Play each show once, and let it be."""
     found = {one.name: dict(one.drive(one.lay_out(folder / one.name)).documents) for one in (_CARDS, _CHILDREN, _HUMAN)}
     show = Show(_CARDS.lay_out(folder / "undisturbed"), latency=LATENCY)
-    return Undisturbed(found, show.outlived(_CARDS.begin()).seconds)
+    return Undisturbed(found, show.lived(_CARDS.begin()).seconds)
 
 
 # ── a run ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -217,37 +208,30 @@ def killed_runs(root: Path, chance: Random, usual: Undisturbed, tally: Tally) ->
     while seen[-1].status != SUCCESS:
         going_on = seen[-1].status is not None
         delay = chance.uniform(0.03, 0.95) * usual.run
-        left = show.outlived(_CARDS.go_on() if going_on else _CARDS.begin(), delay if show.kills < MOST else None)
+        left = show.lived(_CARDS.go_on() if going_on else _CARDS.begin(), delay if show.kills < MOST else None)
         seen.append(known(root))
         if not left.is_killed and (left.code or seen[-1].status != SUCCESS):
             wrong.append(f"it ended with {left.code}, its run is {seen[-1].status}: {left.out[-500:]}")
             break
-        if going_on and (waited := show.began_again(left)) is not None:
+        if going_on and (waited := began_again(root, left.began)) is not None:
             tally.waits.append(waited)
-    if left.is_killed and show.lived("resume").code != 8:  # in the moment after the end: there is something to tell
+    if left.is_killed and show.lived(callboard("resume")).code != 8:  # killed in the moment after its end
         wrong.append("it had ended, and was resumed")
     for before in seen:
         wrong += [f"{key} was asked again although its answer was recorded" for key in asked_again(root, before)]
     if not wrong and seen[-1].answered != 2 * _NOTES:
         wrong.append(f"{seen[-1].answered} executions have an answer")
-    if not wrong and [*show.instances().values()] != ["completed"]:
-        wrong.append(f"one performance has left these instances: {show.instances()}")
+    if not wrong and [*instances(root).values()] != ["completed"]:
+        wrong.append(f"one performance has left these instances: {instances(root)}")
     tally.take(show, wrong + _ended(show, _CARDS, usual))
 
 
-def _ended(show: Show, workload: Workload, usual: Undisturbed) -> list[str]:
+def _ended(show: Show, played: Workload, usual: Undisturbed) -> list[str]:
     """What is not as it has to be when a show has ended."""
-    found, root = documents(show.root, workload), show.root
-    found.pop("said.txt", None)
-    copy_if_due(root)
-    wrong = [f"{path} was left half written" for path in half_written(root)]
-    wrong += [f"{path} differs from what is recorded" for path in differing(root)]
-    wrong += [f"{path} differs" for path in _differing(found, usual.documents[workload.name])]
-    return wrong + history.check(root / ".callboard/callboard.db")
-
-
-def _differing(found: Mapping[str, bytes], usual: Mapping[str, bytes]) -> list[str]:
-    return sorted(path for path in found.keys() | usual.keys() if found.get(path) != usual.get(path))
+    found, meant = documents(show.root, played), usual.documents[played.name]
+    copy_if_due(show.root)
+    wrong = [f"{path} differs" for path in sorted(found.keys() | meant.keys()) if found.get(path) != meant.get(path)]
+    return wrong + aftermath.litter(show.root) + aftermath.unsound(show.root)
 
 
 # ── a child ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -265,7 +249,7 @@ def killed_children(root: Path, chance: Random, usual: Undisturbed, tally: Tally
                 wrong.append("it did not end")
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait(PATIENCE)
-            elif children := _children_of(process.pid):
+            elif children := children_of(process.pid):
                 os.kill(chance.choice(children), signal.SIGKILL)
                 kills += 1
     if process.returncode:
@@ -274,23 +258,13 @@ def killed_children(root: Path, chance: Random, usual: Undisturbed, tally: Tally
     tally.take(show, wrong + _ended(show, _CHILDREN, usual))
 
 
-def _children_of(pid: int) -> list[int]:
-    """Processes that a process has started and not yet buried: nobody else can have their numbers."""
-    found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        with suppress(OSError):
-            parent = Path(f"/proc/{name}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[1]
-            found += [int(name)] if int(parent) == pid else []
-    return found
-
-
 # ── commands ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def killed_commands(root: Path, chance: Random, usual: Undisturbed, tally: Tally) -> None:
     """A run that waits for a person; `approve` and `resume` are killed, or `cancel` is."""
     show, wrong = Show(_HUMAN.lay_out(root)), list[str]()
-    until_it_waits = show.outlived(_HUMAN.begin())
+    until_it_waits = show.lived(_HUMAN.begin())
     if until_it_waits.code != 4:
         return tally.take(show, [f"it ended with {until_it_waits.code}: {until_it_waits.out[-500:]}"])
     cancels = chance.random() < 0.3
@@ -301,7 +275,7 @@ def killed_commands(root: Path, chance: Random, usual: Undisturbed, tally: Tally
     if cancels:
         if status != STOPPED:
             wrong.append(f"it was cancelled, and its run is {status}")
-        wrong += history.check(root / ".callboard/callboard.db")
+        wrong += aftermath.unsound(root)
     elif status == SUCCESS:
         wrong += _ended(show, _HUMAN, usual)
     else:
@@ -312,7 +286,7 @@ def killed_commands(root: Path, chance: Random, usual: Undisturbed, tally: Tally
 def _until_done(show: Show, command: list[str], chance: Random, length: float) -> list[str]:
     """Give a command, kill it, give it again, until it ends: it is done then, or says that it was done before."""
     for kills in range(MOST):
-        left = show.outlived(command, chance.uniform(0.3, 1.1) * length if kills < MOST - 1 else None)
+        left = show.lived(command, chance.uniform(0.3, 1.1) * length if kills < MOST - 1 else None)
         if left.is_killed:
             continue
         if left.code not in ((0,) if not kills else (0, 2, 8)):

@@ -24,9 +24,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from callboard.battery.crowd import Crowd, Member, Noise, TookTooLong, standing, until
-from callboard.battery.history import check
-from callboard.battery.proof import Found, Proving
+from callboard.battery.census import parent_of, standing
+from callboard.battery.crowd import Crowd, Member, Noise, until
+from callboard.battery.history import DATABASE, check
+from callboard.battery.proof import Found, Proving, p99
+from callboard.battery.spawn import TookTooLong
+from callboard.battery.workloads import FILE, lay_out
 from callboard.store.sql.sqlite import SQLiteStore
 
 if TYPE_CHECKING:
@@ -128,9 +131,9 @@ def prove_lost(proving: Proving) -> Found:
             trials.append(trial)
             proving.say(f"{len(trials)} of {len(ways)}")
     failures = [f"{trial.name}: {what}" for trial in trials for what in wrong(trial, noise.worst)]
-    here = sorted(trial.taken for trial in trials if trial.loss.owner != "host")
+    here = [trial.taken for trial in trials if trial.loss.owner != "host"]
     there = [trial.taken for trial in trials if trial.loss.owner == "host"]
-    figures = {"taken over p99 s": here[math.ceil(0.99 * len(here)) - 1] if here else 0.0}
+    figures = {"taken over p99 s": p99(here)}
     if there:
         figures["after another host's lease s"] = max(there)
     orphans = sum(trial.orphans for trial in trials)
@@ -151,10 +154,10 @@ def lose(folder: Path, loss: Loss, by: str) -> Trial:
     """Begin a run, lose its worker, and see who goes on with it."""
     with Crowd(folder, CALLBOARD_LEASE=str(LEASE)) as crowd:
         database = _lay_out(folder, loss, by)
-        owner = member = crowd.callboard("run", "show.ai", "text", "--id", "lost")
+        owner = member = crowd.callboard("run", FILE, "text", "--id", "lost")
         until("the step has begun", lambda: len(_begun(folder)) == 1 and (folder / "company").exists())
         step = _begun(folder)[0].pid
-        pids = {"step": step, "supervisor": _parent(step), "engine": owner.pid}
+        pids = {"step": step, "supervisor": parent_of(step), "engine": owner.pid}
         for name in loss.kills:
             with suppress(ProcessLookupError):  # it was quick to follow the one before
                 os.kill(pids[name], signal.SIGKILL)
@@ -163,7 +166,7 @@ def lose(folder: Path, loss: Loss, by: str) -> Trial:
             owner.process.wait()
             since = _rewritten(database, loss) or since
             member, wrong = _resumed(crowd, since)
-        until("a new attempt has begun", lambda: len(_begun(folder)) > 1 or member.process.poll() is not None)
+        until("a new attempt has begun", lambda: len(_begun(folder)) > 1 or member.is_gone)
         begun = _begun(folder)[1:]
         taken = begun[0].at - since if begun else math.inf
         if begun and begun[0].met:
@@ -178,11 +181,10 @@ def lose(folder: Path, loss: Loss, by: str) -> Trial:
 
 
 def _lay_out(folder: Path, loss: Loss, by: str) -> Path:
-    (folder / "function").mkdir(parents=True)
-    (folder / "function/step.py").write_text(STEP.replace("COMPANY", repr(_COMPANY[loss.deaf])))
     step = _STEPS[by].replace("PYTHON", json.dumps(sys.executable))
-    (folder / "show.ai").write_text(f"name: Lost\npipe:\n  - {step}\n")
-    return folder / ".callboard/callboard.db"
+    function = STEP.replace("COMPANY", repr(_COMPANY[loss.deaf]))
+    lay_out(folder, {FILE: f"name: Lost\npipe:\n  - {step}\n", "function/step.py": function})
+    return folder / DATABASE
 
 
 class _Begun(NamedTuple):
@@ -199,11 +201,6 @@ def _begun(folder: Path) -> list[_Begun]:
     except OSError:
         return []
     return [_Begun(int(pid), float(at), met == "True") for pid, at, met in map(str.split, lines)]
-
-
-def _parent(pid: int) -> int:
-    with open(f"/proc/{pid}/stat") as file:
-        return int(file.read().rpartition(")")[2].split()[1])
 
 
 def _rewritten(database: Path, loss: Loss) -> float | None:

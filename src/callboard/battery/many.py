@@ -25,9 +25,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from callboard.app import project as projects
-from callboard.battery.crowd import Crowd, Member, TookTooLong, until
-from callboard.battery.history import check, watch
+from callboard.battery.crowd import Crowd, Member, let_pass, note
+from callboard.battery.history import DATABASE, check, watch
 from callboard.battery.proof import Found, Proving
+from callboard.battery.spawn import TookTooLong
+from callboard.battery.workloads import lay_out
 from callboard.core.status import SUCCESS
 from callboard.errors import StoreRefused
 from callboard.store.sql.gate import check_file_system
@@ -74,7 +76,7 @@ def prove_many(proving: Proving) -> Found:
         end = time.monotonic() + proving.size
         while time.monotonic() < end:
             others.append(crowd.callboard(*_anew(database, chance)))
-            until("a while has passed", _passed(chance.uniform(0.3, 1.5)))
+            let_pass(chance.uniform(0.3, 1.5))
             slot = chance.randrange(PLAYERS)
             players[slot].send(signal.SIGKILL)
             players[slot].process.wait()
@@ -113,11 +115,6 @@ def prove_many(proving: Proving) -> Found:
 _ALLOWED = {"run": (0, 9), "resume": (0, 2, 8, 9), "ls": (0,), "show": (0, 8)}
 
 
-def _passed(seconds: float) -> Callable[[], bool]:
-    end = time.monotonic() + seconds
-    return lambda: time.monotonic() >= end
-
-
 def _network(folder: Path) -> list[str]:
     """A project on another machine's disk is refused: here as the mount table would say it."""
     for kind in ("nfs4", "cifs", "fuse.sshfs"):
@@ -132,10 +129,7 @@ def _network(folder: Path) -> list[str]:
 
 
 def _project(folder: Path) -> Path:
-    for name, text in SHOWS.items():
-        (folder / name).write_text(text)
-    database = projects.find_or_make(None, folder).database
-    SQLiteStore(database).close()
+    database = projects.find_or_make(None, lay_out(folder, SHOWS)).database
     watch(database)
     return database
 
@@ -195,7 +189,7 @@ def play(callboard: Callable[[list[str]], int]) -> None:
     """A player: calls of the command line, one after the other, each noted with its exit code."""
     slot = int(sys.argv[1])
     chance = random.Random(f"{os.environ['CALLBOARD_SEED']} {slot} {time.time()}")
-    database = Path(".callboard/callboard.db")
+    database = Path(DATABASE)
     while not Path(_OVER).exists():
         others = _left_behind(database)
         if others and chance.random() < 0.2:
@@ -211,11 +205,8 @@ def read(callboard: Callable[[list[str]], int]) -> None:
     while not Path(_OVER).exists():
         for argv in (["ls", "--json"], ["ls", "-n", "100"], ["show", "--json"], ["show"]):
             _note(-1, argv, callboard(argv))
-        until("a while has passed", _passed(chance.uniform(0.0, 0.2)))
+        let_pass(chance.uniform(0.0, 0.2))
 
 
 def _note(slot: int, argv: list[str], code: int) -> None:
-    line = json.dumps({"slot": slot, "argv": argv, "code": code}) + "\n"
-    file = os.open(f"calls-{max(slot, 0)}.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    os.write(file, line.encode())
-    os.close(file)
+    note(f"calls-{max(slot, 0)}.jsonl", json.dumps({"slot": slot, "argv": argv, "code": code}))

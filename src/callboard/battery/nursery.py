@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from callboard import crash
-from callboard.battery.processes import PATIENCE, Left, TookTooLong
+from callboard.battery.processes import Left
+from callboard.battery.spawn import PATIENCE, TookTooLong, python
+from callboard.battery.workloads import SAID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,9 +38,7 @@ class Nursery:
     """A context; `lived` is as that of a `Show`, of a command line of ours or the path of a script."""
 
     def __enter__(self) -> Nursery:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self._process = subprocess.Popen(python(_PROGRAM), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._ask({})  # until it is ready
         return self
 
@@ -103,7 +103,7 @@ def _become(order: Mapping[str, Any], main: Callable[[], None]) -> NoReturn:
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["env"])
-    said = os.open("said.txt", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    said = os.open(SAID, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     for number, file in enumerate((nothing, said, said)):
         os.dup2(file, number)

@@ -14,9 +14,12 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from callboard.battery import history
+from callboard.battery.aftermath import asked, known
 from callboard.battery.crowd import until
-from callboard.battery.processes import Show, asked, known
-from callboard.battery.workloads import ID, Workload, callboard
+from callboard.battery.history import DATABASE
+from callboard.battery.processes import Show
+from callboard.battery.spawn import callboard
+from callboard.battery.workloads import FILE, ID, LEDGER, Workload
 from callboard.core.status import STOPPED
 
 if TYPE_CHECKING:
@@ -45,7 +48,7 @@ class Resumed(NamedTuple):
 def resumed(root: Path, steps: int, times: int) -> Resumed:
     """Begin so many steps at once, kill, go on, kill …; the last one is cancelled."""
     show = Show(_workload(steps).lay_out(root), latency=_FOREVER)
-    command = callboard("run", "show.ai", "text", "--id", ID)
+    command = callboard("run", FILE, "text", "--id", ID)
     _killed(show, command, steps)
     waits = [_killed(show, callboard("resume", ID), 1) for _ in range(times)]
     return Resumed(waits, list(_cancelled(show)))
@@ -56,7 +59,7 @@ def _workload(steps: int) -> Workload:
     tasks = -(-steps // _PAGE)
     lines = "".join(_STEP % (n, n) for n in range(tasks))
     notes = {f"notes/{n:04}.md": f"note {n}\n" for n in range(steps // tasks)}
-    return Workload("open", {"show.ai": f"name: Open\npipe:{lines}\n", **notes}, "text")
+    return Workload("open", {FILE: f"name: Open\npipe:{lines}\n", **notes}, "text")
 
 
 def _killed(show: Show, command: Sequence[str], steps: int) -> float:
@@ -79,11 +82,11 @@ def _killed(show: Show, command: Sequence[str], steps: int) -> float:
 
 def _calls(show: Show) -> int:
     """How many the provider has booked; to read them would keep the processor from those we wait for."""
-    return show.ledger.read_bytes().count(b"\n")
+    return (show.root / LEDGER).read_bytes().count(b"\n")
 
 
 def _cancelled(show: Show) -> Iterator[str]:
-    left = show.lived("cancel", ID)
+    left = show.lived(callboard("cancel", ID))
     if left.code or known(show.root).status != STOPPED:
         yield f"it was cancelled with {left.code}, and its run is {known(show.root).status}: {left.out[-500:]}"
-    yield from history.check(show.home / "callboard.db")
+    yield from history.check(show.root / DATABASE)

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any, Protocol
 
 from callboard.battery.worlds import KEYS, one_of
-from callboard.errors import Permanent, Transient
+from callboard.errors import Permanent, Transient, WorkerLost
 from callboard.ports import Call, Done, Page
 
 if TYPE_CHECKING:
@@ -29,12 +29,6 @@ class Around(Protocol):
     begun: dict[int, set[tuple[int, int, int]]]
 
     def say(self, text: str) -> None: ...
-
-
-class Lost(Exception):
-    """The worker dies in the middle of the attempt."""
-
-    worker_lost = True
 
 
 class Outside:
@@ -94,7 +88,7 @@ class Outside:
         if kind >= 86:
             return Done('{"value":null}', calls=calls, skipped="not now")
         if kind >= 84:
-            raise Lost
+            raise WorkerLost("")
         documents = []
         if kind >= 70:
             text = f"{work.attempt.task} {world.random.randrange(3)}".encode()

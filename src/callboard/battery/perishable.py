@@ -15,8 +15,9 @@ from collections import Counter
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
+from callboard.battery.history import DATABASE
 from callboard.battery.power import boot_again
-from callboard.battery.show import HOME, as_if_new
+from callboard.battery.show import as_if_new
 from callboard.crash import listening
 from callboard.store import whole
 from callboard.store.sql import doubt
@@ -69,14 +70,14 @@ class Perishable:
 
     def open(self) -> SQLiteStore:
         """What a process does first. Raises StoreError."""
-        store = SQLiteStore(self.root / HOME, vfs=self._vfs)
+        store = SQLiteStore(self.root / DATABASE, vfs=self._vfs)
         self._stores.append(store)
         return store
 
     def look(self) -> SQLiteStore:
         """For an eye that only reads, as any command that shows does; no fault of the disk meets it."""
         with self.log.faults.away():
-            store = SQLiteStore(self.root / HOME, readonly=True, vfs=self._vfs)
+            store = SQLiteStore(self.root / DATABASE, readonly=True, vfs=self._vfs)
         self._stores.append(store)
         return store
 
@@ -171,7 +172,7 @@ class Perishable:
         doubt.logs_here.clear()
         if power is None:
             log = killed(old, self._cut, root)
-            shutil.copy(f"{old.root / HOME}-shm", f"{root / HOME}-shm")  # SQLite maps it: it is not in the log
+            shutil.copy(f"{old.root / DATABASE}-shm", f"{root / DATABASE}-shm")  # SQLite maps it: it is not in the log
         else:
             self._host.reboot()
             log = Log(next(images(old, [self._cut], seed=power)).write(root))

@@ -21,12 +21,12 @@ from callboard.battery.player import Clock, Player
 from callboard.battery.promised import Promise
 from callboard.battery.reach import Claims, Disk, Reach
 from callboard.battery.scripts import Script, a_plan, wanted
-from callboard.battery.show import HOME, Wrong
+from callboard.battery.show import Wrong
 from callboard.battery.worlds import Seeded
 from callboard.core import facts as f
 from callboard.core import plan as plans
 from callboard.engine.apply import apply
-from callboard.errors import FenceLost, Permanent, Refused, StoreError, Transient
+from callboard.errors import FenceLost, Permanent, Refused, StoreError, Transient, WorkerLost
 from callboard.ports import Done
 from callboard.store.publish import publish
 from callboard.testing.virtual import Host, Process, World
@@ -48,12 +48,6 @@ MOST_RUNS, MOST_PLAYERS = 4, 3
 MOMENT, ROUNDS = 0.06, 150
 #: Looks at a project in which nobody plays.
 PATIENCE = 2
-
-
-class Lost(Exception):
-    """The worker dies in the middle of the attempt."""
-
-    worker_lost = True
 
 
 class Playhouse:
@@ -193,7 +187,7 @@ class Playhouse:
             case "skip":
                 done, fact = Done(outcome, skipped="not now"), ["Skipped"]
             case "lost":
-                done, fact = Lost("killed"), ["LeaseLost"]
+                done, fact = WorkerLost("killed"), ["LeaseLost"]
             case "transient":
                 done, fact = Transient("busy"), ["Failed", "transient"]
             case "permanent":
@@ -327,7 +321,7 @@ class Playhouse:
             player.stop(interrupt=False)
         self._run(3.0)
         wrong = self.audience.judge(self.acknowledged)
-        wrong += history.check(self.boards.root / HOME, begun=self.audience.begun)
+        wrong += history.check(self.boards.root / history.DATABASE, begun=self.audience.begun)
         for fault in (*wrong, *self.said, *self.world.faults):
             raise Wrong(fault)
 

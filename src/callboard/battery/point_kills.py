@@ -12,19 +12,10 @@ from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
-from callboard.battery import history
+from callboard.battery.aftermath import asked_again, known, tidied, unsound
 from callboard.battery.nursery import Nursery
 from callboard.battery.points import play
-from callboard.battery.processes import (
-    Show,
-    asked_again,
-    copy_if_due,
-    differing,
-    half_written,
-    known,
-    scan_productions,
-    unfinished,
-)
+from callboard.battery.processes import Show
 from callboard.battery.proof import Found
 from callboard.battery.scenes import of
 from callboard.battery.show import as_if_new, fast_folder
@@ -141,13 +132,6 @@ def _argv(command: Sequence[str]) -> list[str]:
 
 
 def _wrong(show: Show, workload: Workload, usual: Usual) -> list[str]:
-    root = show.root
-    scan_productions(root)
-    copy_if_due(root)
-    found = documents(root, workload)
-    found.pop("said.txt", None)
+    litter, found = tidied(show.root), documents(show.root, workload)
     wrong = [] if found == dict(usual.documents) else [f"it made {found!r:.300}, not {usual.documents!r:.300}"]
-    wrong += [f"{path} was left behind" for path in half_written(root)]
-    wrong += unfinished(root)
-    wrong += [f"{path} differs from what is recorded" for path in differing(root)]
-    return wrong + history.check(root / ".callboard/callboard.db")
+    return wrong + litter + unsound(show.root)

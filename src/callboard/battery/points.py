@@ -15,17 +15,7 @@ from hashlib import sha256
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from callboard.battery import history
-from callboard.battery.processes import (
-    asked_again,
-    copy_if_due,
-    differing,
-    half_written,
-    known,
-    recorded_hashes,
-    scan_productions,
-    unfinished,
-)
+from callboard.battery.aftermath import asked_again, known, recorded_hashes, tidied, unsound
 from callboard.battery.proof import Found
 from callboard.battery.scenes import SCENES, Scene
 from callboard.battery.show import Wrong, as_if_new, fast_folder
@@ -190,14 +180,9 @@ def tried_at(play: Play, image: Image, folder: Path, at: Try) -> list[str]:
             if ending != play.ending:
                 wrong.append(f"it ended with {ending!r:.300}, not with {play.ending!r:.300}")
             wrong += [f"the call {key} was made again" for key in asked_again(root, before)]
-            scan_productions(root)
-            copy_if_due(root)
-            wrong += [f"{path} was left behind" for path in half_written(root)]
-            if isinstance(play.ending, Ending):
-                wrong += unfinished(root)
-            wrong += [f"{path} differs from what is recorded" for path in differing(root)]
+            wrong += tidied(root)
             if isinstance(play.ending, Ending):  # a machine has played
-                wrong += history.check(root / ".callboard/callboard.db")
+                wrong += unsound(root)
         except Exception as error:
             wrong = [f"it broke with {type(error).__name__}: {error}"]
     return [f"{where}: {one}" for one in wrong]

@@ -11,23 +11,24 @@ processes on a busy machine are seldom served alike.
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import sys
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from callboard.app.views import run as views
 from callboard.app.views.logs import logs
-from callboard.battery.crowd import Crowd, Member, standing, until
-from callboard.battery.history import check
+from callboard.battery.census import megabytes_read_by, most_megabytes_of, seconds_of, standing
+from callboard.battery.crowd import Crowd, until
+from callboard.battery.history import DATABASE, check, facts
 from callboard.battery.poisons import BARRED, HARM, POISONS, Poison
 from callboard.battery.proof import Found, Proving
+from callboard.battery.workloads import FILE, lay_out
 from callboard.core.status import FAILED, SUCCESS
 from callboard.store.sql.sqlite import SQLiteStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from callboard.core.run import Node, Run
@@ -113,19 +114,20 @@ def side_by_side(folder: Path, poisons: Sequence[Poison]) -> Twins:
     for place in places:
         _lay_out(place, poisons, is_harmless=place is places[1])
     with Crowd(folder, CALLBOARD_OFFLINE_LATENCY=_LATENCY) as crowd:
-        members = crowd.twins("run", "show.ai", "text", at=places)
+        members = crowd.twins("run", FILE, "text", at=places)
         largest, used, read = [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]
 
         def are_over() -> bool:
             for n, member in enumerate(members):
-                largest[n], used[n] = _size(member) or largest[n], _seconds(member) or used[n]
-                read[n] = _read(member) or read[n]
-            return all(member.process.poll() is not None for member in members)
+                largest[n] = most_megabytes_of(member.pid) or largest[n]
+                used[n] = seconds_of(member.pid) or used[n]
+                read[n] = megabytes_read_by(member.pid) or read[n]
+            return all(member.is_gone for member in members)
 
         seconds = until("both runs have ended", are_over, seconds=240.0)
         left = {pid: at for pid, at in standing(folder).items() if not at.startswith("said")}
         wrong = [f"a process was left behind in {at}" for at in left.values()]
-        wrong += _code(members[0], 3) + _code(members[1], 0)
+        wrong += members[0].amiss(3) + members[1].amiss(0)
     paces = [_paces(place) for place in places]
     attempts, found = _set_aside(places[0], poisons)
     heard, may = read[0] - read[1], len(poisons) * attempts * (_BURST + _RATE * 2 * _LIMIT)
@@ -136,21 +138,18 @@ def side_by_side(folder: Path, poisons: Sequence[Poison]) -> Twins:
         largest[0] - largest[1],
         (used[0] - used[1]) / seconds,
         attempts,
-        wrong + found + check(places[0] / ".callboard/callboard.db"),
+        wrong + found + check(places[0] / DATABASE),
     )
 
 
 def _lay_out(place: Path, poisons: Sequence[Poison], *, is_harmless: bool) -> None:
-    (place / "function").mkdir(parents=True)
-    (place / "function/harm.py").write_text(HARM)
-    if not is_harmless and any(poison.by == "import" for poison in poisons):
-        (place / "function/barred.py").write_text(BARRED)
     steps = "\n  ".join(f"- {_harmless(one) if is_harmless else _step(one)}" for one in poisons)
-    (place / "show.ai").write_text(
-        _SHOW.replace("STEPS", steps)
-        .replace("CALLS", str([*range(SIBLINGS["calls"])]))
-        .replace("ANSWERS", str([*range(SIBLINGS["answers"])]))
-    )
+    show = _SHOW.replace("STEPS", steps)
+    for name, kind in (("CALLS", "calls"), ("ANSWERS", "answers")):
+        show = show.replace(name, str([*range(SIBLINGS[kind])]))
+    lay_out(place, {FILE: show, "function/harm.py": HARM})
+    if not is_harmless and any(poison.by == "import" for poison in poisons):
+        lay_out(place, {"function/barred.py": BARRED})
 
 
 def _step(poison: Poison) -> str:
@@ -171,61 +170,20 @@ def _harmless(poison: Poison) -> str:
     return _step(poison._replace(by=by, how="harmless", code=())).replace("harmless", poison.how, 1)
 
 
-def _size(member: Member) -> float:
-    """The most memory a process has had, in MB."""
-    return _told(member, "status", "VmHWM:") / 1024
-
-
-def _read(member: Member) -> float:
-    """What a process has read so far, from files and pipes, in MB."""
-    return _told(member, "io", "rchar:") / (1 << 20)
-
-
-def _told(member: Member, file: str, name: str) -> float:
-    """A number that the kernel tells of a process while it lives."""
-    try:
-        with open(f"/proc/{member.pid}/{file}") as lines:
-            return next((float(line.split()[1]) for line in lines if line.startswith(name)), 0.0)
-    except OSError:
-        return 0.0
-
-
-def _seconds(member: Member) -> float:
-    """The processor time that a process has used, without that of its children."""
-    try:
-        with open(f"/proc/{member.pid}/stat") as file:
-            fields = file.read().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _code(member: Member, want: int) -> list[str]:
-    code = member.wait()
-    return [] if code == want else [f"a run left with {code}, not {want}: {member.said()[-500:]}"]
-
-
 # ── what became of them ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def _paces(place: Path) -> dict[str, float]:
     """Siblings that ended in a second, by kind."""
-    with closing(SQLiteStore(place / ".callboard/callboard.db", readonly=True)) as store:
+    with closing(SQLiteStore(place / DATABASE, readonly=True)) as store:
         run = views.in_memory(store, store.find_run("1"))
-        ends: dict[int, float] = {fields[0]: at for at, name, fields in _facts(store) if name == "Succeeded"}
+        ends: dict[int, float] = {fields[0]: at for at, name, fields in facts(store, 1) if name == "Succeeded"}
     paces = {}
     for kind in SIBLINGS:
         times = sorted(ends.get(node, 0.0) for node in _items(run, kind))
         most = int(len(times) * _MEASURED)
         paces[kind] = most / max(times[most] - times[0], 1e-3) if times else 0.0
     return paces
-
-
-def _facts(store: SQLiteStore) -> Iterator[tuple[float, str, list[Any]]]:
-    for _, at, facts, _ in store.journal(1):
-        for text in facts:
-            name, *fields = json.loads(text)
-            yield at, name, fields
 
 
 def _items(run: Run, kind: str) -> list[int]:
@@ -238,10 +196,10 @@ def _set_aside(place: Path, poisons: Sequence[Poison]) -> tuple[int, list[str]]:
     """The most attempts that counted, and what is not as it was promised."""
     wrong: list[str] = []
     tried: dict[int, int] = {}
-    with closing(SQLiteStore(place / ".callboard/callboard.db", readonly=True)) as store:
+    with closing(SQLiteStore(place / DATABASE, readonly=True)) as store:
         row = store.find_run("1")
         run = views.in_memory(store, row)
-        for _, name, fields in _facts(store):
+        for _, name, fields in facts(store, 1):
             if name in ("Succeeded", "Failed", "TimedOut", "LeaseLost"):
                 tried[fields[0]] = tried.get(fields[0], 0) + 1
         shown = {task["name"]: task for task in views.show(store, row, alive=lambda owner: False)["tasks"]}

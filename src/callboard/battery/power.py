@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 from bisect import bisect_right
-from contextlib import suppress
+from contextlib import closing, suppress
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -147,8 +147,7 @@ def examine(played: Played, image: Image, root: Path, random: Random) -> None:
     boot_again(root)
     if random.random() < 0.5 and (root / ".callboard").exists():
         (root / ".callboard" / "callboard.db-shm").write_bytes(random.randbytes(32768))
-    store = open_store(root)
-    try:
+    with closing(open_store(root)) as store:
         verify(store)
         found = dump(store)
         sure(found in played.dumps[: begun + 1], "a content that never was")
@@ -158,8 +157,6 @@ def examine(played: Played, image: Image, root: Path, random: Random) -> None:
             if step.holds is not None and not step.holds(store, root):
                 raise Loss(f"{step.name} was acknowledged")
         recover(store, root)
-    finally:
-        store.close()
 
 
 def boot_again(root: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from callboard.battery import history
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
 
@@ -32,6 +33,12 @@ class Found(NamedTuple):
     failures: Sequence[str] = ()
     figures: Mapping[str, float] = {}
     skipped: str = ""
+
+
+def p99(values: Iterable[float]) -> float:
+    """What 99 of 100 do not exceed; 0 when there are none."""
+    found = sorted(values)
+    return found[math.ceil(0.99 * len(found)) - 1] if found else 0.0
 
 
 class Proof(NamedTuple):

@@ -25,9 +25,11 @@ from callboard.app.settings import from_environment
 from callboard.app.stage.facade import arun
 from callboard.app.views.runs import runs
 from callboard.app.wiring import open_house
-from callboard.battery.crowd import PATIENCE, Crowd, Member, Noise, until
+from callboard.battery.census import own_megabytes
+from callboard.battery.crowd import Crowd, Noise, note, until
 from callboard.battery.history import check, watch
-from callboard.battery.proof import Found, Proving
+from callboard.battery.proof import Found, Proving, p99
+from callboard.battery.spawn import PATIENCE
 from callboard.core.status import SUCCESS
 from callboard.errors import Busy
 from callboard.store.sql.sqlite import SQLiteStore
@@ -62,20 +64,20 @@ def prove_queue(proving: Proving) -> Found:
     database = _project(folder)
     share, long = str(TIMES * room // SUBMITTERS), PATIENCE + EACH * room
     with Noise() as noise, Crowd(folder, CALLBOARD_MOST_RUNS=str(room), **{_SHARE: share}) as crowd:
-        wrong = _left(crowd.callboard("run", "waits.ai", "--id", "waits"), 4)
+        wrong = crowd.callboard("run", "waits.ai", "--id", "waits").amiss(4)
         submitters = [crowd.python(_SUBMIT, str(n)) for n in range(SUBMITTERS)]
         reader = crowd.python(_READ)
         until(
             "all have tried",
-            lambda: all((folder / f"tried-{n}").exists() or _gone(one) for n, one in enumerate(submitters)),
+            lambda: all((folder / f"tried-{n}").exists() or one.is_gone for n, one in enumerate(submitters)),
             seconds=long,
         )
         proving.say("full")
         wrong += _as_full(folder, database, room) + _at_the_door(crowd)
         (folder / _GATE).touch()
-        wrong += [what for member in submitters for what in _left(member, 0, long)]
+        wrong += [what for member in submitters for what in member.amiss(0, seconds=long)]
         (folder / _OVER).touch()
-        wrong += _left(reader, 0) + _left(crowd.callboard("run", "waits.ai", "--id", "later"), 4)
+        wrong += reader.amiss(0) + crowd.callboard("run", "waits.ai", "--id", "later").amiss(4)
     told = [_told(folder / f"told-{n}.json") for n in range(SUBMITTERS)]
     accepted = [id for one in told for id in one["accepted"]]
     refused = sum(one["refused"] for one in told)
@@ -83,8 +85,8 @@ def prove_queue(proving: Proving) -> Found:
     if len(accepted) + refused != 2 * SUBMITTERS * int(share):
         wrong.append(f"{len(accepted)} accepted and {refused} refused are not the {share} of each that were begun")
     wrong += _carried_out(folder, database, accepted, room) + check(database)
-    reads = sorted(_told(folder / "reads.json").get("seconds", [9.0]))
-    late, grown = reads[len(reads) * 99 // 100], max(one["grown MB"] for one in told)
+    reads = _told(folder / "reads.json").get("seconds", [9.0])
+    late, grown = p99(reads), max(one["grown MB"] for one in told)
     if late > READS + 2 * noise.worst:
         wrong.append(f"a list of runs took {late:.2f} s, on a machine that was {noise.worst:.2f} s late")
     if grown > FLAT:
@@ -103,16 +105,6 @@ def _project(folder: Path) -> Path:
     return database
 
 
-def _gone(member: Member) -> bool:
-    return member.process.poll() is not None
-
-
-def _left(member: Member, code: int, seconds: float = PATIENCE) -> list[str]:
-    """What was wrong with the end of a process. Raises TookTooLong."""
-    left = member.wait(seconds)
-    return [] if left == code else [f"a process ended with {left}, not {code}: {member.said()[-500:]}"]
-
-
 def _as_full(folder: Path, database: Path, room: int) -> list[str]:
     """Nothing has ended yet, so there are as many runs as there is room for, and not one less."""
     with closing(SQLiteStore(database, readonly=True)) as store:
@@ -123,12 +115,12 @@ def _as_full(folder: Path, database: Path, room: int) -> list[str]:
 def _at_the_door(crowd: Crowd) -> list[str]:
     """A command line is refused like everyone; a person who says something to a run is not."""
     refused = crowd.callboard("run", "waits.ai", "--json")
-    wrong = _left(refused, 9)
+    wrong = refused.amiss(9)
     if not wrong:
         told = json.loads(refused.said().splitlines()[0])
         if not told.get("retry_after", 0) > 0:
             wrong.append(f"a command line was refused without a time to come again: {told}")
-    return wrong + _left(crowd.callboard("pause", "waits"), 0) + _left(crowd.callboard("cancel", "waits"), 0)
+    return wrong + crowd.callboard("pause", "waits").amiss(0) + crowd.callboard("cancel", "waits").amiss(0)
 
 
 def _carried_out(folder: Path, database: Path, accepted: Sequence[str], room: int) -> list[str]:
@@ -192,7 +184,7 @@ class Submitting:
                 if not error.retry_after > 0:
                     self.wrong.append(f"{id} was refused without a time to come again")
                 if len(self.seconds) == self.share // 4:
-                    self.first = _megabytes()
+                    self.first = own_megabytes()
             except Exception as error:
                 self.wrong.append(f"{id} ended with {type(error).__name__}: {error}")
             else:
@@ -203,9 +195,7 @@ class Submitting:
     def _function(self, id: str) -> Any:
         async def executed() -> str:
             self.held += 1
-            file = os.open(_DONE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            os.write(file, f"{id}\n".encode())
-            os.close(file)
+            note(_DONE, id)
             while not Path(_GATE).exists():  # noqa: ASYNC110, ASYNC240  another process opens it
                 await asyncio.sleep(0.02)
             await asyncio.sleep(0.02)
@@ -218,13 +208,12 @@ def submit() -> None:
     """A submitter: its share of runs while the gate is closed, and the same again while runs end."""
     one = Submitting(sys.argv[1], int(os.environ[_SHARE]))
     asyncio.run(_submit(one))
-    seconds = sorted(one.seconds) or [0.0]
     told = {
         "accepted": one.accepted,
         "refused": len(one.seconds),
         "wrong": one.wrong[:20],
-        "grown MB": round(max(0.0, _megabytes() - one.first), 1) if one.first else 0.0,
-        "refusal p99 ms": round(1000 * seconds[len(seconds) * 99 // 100], 1),
+        "grown MB": round(max(0.0, own_megabytes() - one.first), 1) if one.first else 0.0,
+        "refusal p99 ms": round(1000 * p99(one.seconds), 1),
     }
     Path(f"told-{one.name}.json").write_text(json.dumps(told))
 
@@ -245,9 +234,3 @@ def read() -> None:
             seconds.append(time.monotonic() - began)
             time.sleep(0.01)
     Path("reads.json").write_text(json.dumps({"seconds": seconds}))
-
-
-def _megabytes() -> float:
-    """Resident memory of this process."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6

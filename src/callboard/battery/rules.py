@@ -19,8 +19,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from callboard.battery import history
 from callboard.battery.playhouse import Playhouse
-from callboard.battery.show import HOME
-from callboard.store.sql.sqlite import SQLiteStore
 
 #: A line of every example, after every step.
 _OFTEN = ("state.all_is_as_was_promised()",)
@@ -178,9 +176,9 @@ def play(
 ) -> tuple[list[str], dict[str, float]]:
     """Play so many examples: what the smallest failing one found, with the lines that do it again, and figures."""
     template, tally = folder / "template", Counter[str]()
-    SQLiteStore(template / HOME).close()
-    history.watch(template / HOME)
-    Path(f"{template / HOME}-shm").unlink()  # SQLite maps it: on the disk of a process that begins there is none
+    database = template / history.DATABASE
+    history.watch(database)
+    Path(f"{database}-shm").unlink()  # SQLite maps it: on the disk of a process that begins there is none
     rules: type[Rules] = type("Rules", (Rules,), {"folder": folder, "template": template, "tally": tally, "say": say})
     chosen = settings(
         max_examples=examples, stateful_step_count=steps, database=None, deadline=None, print_blob=False,

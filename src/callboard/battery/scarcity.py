@@ -12,7 +12,6 @@ What the provider books and what our processes say lies on another disk: those a
 from __future__ import annotations
 
 import json
-import os
 import random
 import resource
 import shutil
@@ -23,24 +22,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from callboard.battery import crowd, history
-from callboard.battery.crowd import Crowd, Member, Noise, TookTooLong, below, until
+from callboard.battery.census import below, seconds_of
+from callboard.battery.crowd import Crowd, Member, Noise, let_pass, until
 from callboard.battery.disks import mount, read_only
-from callboard.battery.history import check
+from callboard.battery.history import DATABASE, check
+from callboard.battery.spawn import TookTooLong
 from callboard.battery.workloads import FILE, ID, LEDGER, Workload, documents
 from callboard.engine.room import OVER
 from callboard.errors import StoreError
 from callboard.store.sql.sqlite import SQLiteStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 TOLD, ON, CPU = 5.0, 10.0, 0.05  # seconds until it says so, seconds until it goes on, share of a processor meanwhile
 STILL = 2.0  # seconds for which a pause is measured
 OTHER = "other"  # a directory that is to be a project
-DATABASE = ".callboard/callboard.db"
 SIZE, INODES = "20m", "3000"
 AHEAD, EACH = 30, 30  # items that a run has anyway, and for each cycle
-_TICKS = os.sysconf("SC_CLK_TCK")
 _EACH = 'each: {csv: rows.csv, key: "{{item.id}}"}\n    output_file: "out/{{item.id}}.md"'
 _LINES = "harbour gate\\n" * 200
 
@@ -229,7 +228,7 @@ def trial(folder: str, show: str, kind: str, cycles: int, seed: int, before: str
     with Noise() as noise, _crowd(place) as all:
         try:
             run = all.callboard("run", FILE, "text", "--id", ID, at=disk, CALLBOARD_OFFLINE_LEDGER=str(place / LEDGER))
-            until("the run has begun", lambda: _is_begun(disk) or _has_ended(run))
+            until("the run has begun", lambda: _is_begun(disk) or run.is_gone)
             with closing(SQLiteStore(disk / DATABASE, readonly=True)) as store:
                 found = Scene(all, disk, store, run, kind, seed).play(cycles)
             wrong = [f"cycle {n}: {what}" for n, one in enumerate(found, 1) for what in one.wrong]
@@ -255,8 +254,8 @@ class Scene:
 
     def play(self, cycles: int) -> list[Cycle]:
         found: list[Cycle] = []
-        while len(found) < cycles and not _has_ended(self._run):
-            _pass(self._chance.uniform(0.0, 0.4))
+        while len(found) < cycles and not self._run.is_gone:
+            let_pass(self._chance.uniform(0.0, 0.4))
             found.append(self._cycle(harm_of(self._kind)))
         return found
 
@@ -265,12 +264,12 @@ class Scene:
         heard, had = len(run.said()), self._outcomes()
         harm.take(disk, run.pid)
         try:
-            told = until("it says that it pauses", lambda: "paused" in run.said()[heard:] or _has_ended(run))
+            told = until("it says that it pauses", lambda: "paused" in run.said()[heard:] or run.is_gone)
             if harm.words not in run.said()[heard:]:
                 return Cycle(told, 0.0, 0.0, [f"it says {run.said()[heard:][-1500:]!r}, and not {harm.words!r}"])
             wrong += self._seen(harm.words) if harm.seen else []
             wrong += self._refused(harm.words) if harm.refused else []
-            _pass(0.5)  # what was at work ends
+            let_pass(0.5)  # what was at work ends
             begun = self._begun()
             cpu, paused = _share(run), self._outcomes()
             if self._begun() != begun:
@@ -280,7 +279,7 @@ class Scene:
         heard = run.said().rfind("paused")  # what was at work may be recorded before it is told that there is room
         if any(paused.get(id) != text for id, text in had.items()):
             wrong.append("an outcome that was there before is gone, or another one")
-        on = until("it goes on", lambda: self._goes_on(heard, len(paused)) or _has_ended(run))
+        on = until("it goes on", lambda: self._goes_on(heard, len(paused)) or run.is_gone)
         return Cycle(told, on, cpu, wrong)
 
     def _goes_on(self, heard: int, had: int) -> bool:
@@ -341,31 +340,12 @@ def _is_begun(disk: Path) -> bool:
         return False
 
 
-def _has_ended(run: Member) -> bool:
-    return run.process.poll() is not None
-
-
-def _pass(seconds: float) -> None:
-    end = time.monotonic() + seconds
-    until("a while has passed", lambda: time.monotonic() >= end)
-
-
 def _share(run: Member) -> float:
     """Of a processor, what a process and all that it has started use while it is paused."""
     pids = [run.pid, *below(run.pid)]
-    used, began = _used(pids), time.monotonic()
-    _pass(STILL)
-    return (_used(pids) - used) / (time.monotonic() - began)
-
-
-def _used(pids: Sequence[int]) -> float:
-    """Seconds of processor time of those that live."""
-    found = 0.0
-    for pid in pids:
-        with suppress(OSError):
-            fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-            found += (int(fields[11]) + int(fields[12])) / _TICKS
-    return found
+    used, began = sum(map(seconds_of, pids)), time.monotonic()
+    let_pass(STILL)
+    return (sum(map(seconds_of, pids)) - used) / (time.monotonic() - began)
 
 
 def _differing(disk: Path, books: Path, work: Workload, expected: Mapping[str, bytes]) -> list[str]:

@@ -25,15 +25,16 @@ from callboard.app.settings import Settings
 from callboard.app.views import run as views
 from callboard.app.views.doctor import doctor
 from callboard.battery import late
-from callboard.battery.show import sure
-from callboard.battery.workloads import FILE, ID, LEDGER, LETTER, WORKLOADS, Ending, Workload, documents
+from callboard.battery.history import DATABASE
+from callboard.battery.show import ME, SAVES, sure
+from callboard.battery.workloads import FILE, ID, LEDGER, LETTER, WORKLOADS, Ending, Workload, documents, workload
 from callboard.core.deadline import Now, after
 from callboard.core.facts import Heard, encode
 from callboard.core.plan import Plan, Task
 from callboard.core.plan import dump as dump_plan
 from callboard.core.status import ENDED, Status
 from callboard.errors import NotFound
-from callboard.ports import Owner, Write
+from callboard.ports import Write
 from callboard.productions.manager import ProductionManager, create_production
 from callboard.store.sql import schema
 from callboard.store.sql.sqlite import SQLiteStore
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from callboard.ports import RunRow
 
 _NOTED = "noted"
-_ME = Owner("here", "boot", 100, 1.5, "me")
 _PRODUCTION = {"name": "cards", "project_home": "home", "steps": ["cards", "book"]}
 
 
@@ -69,7 +69,7 @@ def of(workload: Workload, name: str = "", lay_out: Callable[[Path], object] | N
 
 # ── shows with a past ───────────────────────────────────────────────────────────────────────────────────────
 
-_CHAIN, _CARDS = (next(one for one in WORKLOADS if one.name == name) for name in ("chain", "production"))
+_CHAIN, _CARDS = workload("chain"), workload("production")
 _TAKEN = Workload("taken", {**_CHAIN.files, "gist.md": "what the user wrote\n"}, LETTER)
 _AGAIN = late.SHOW._replace(name="again")
 
@@ -77,7 +77,7 @@ _AGAIN = late.SHOW._replace(name="again")
 def _lay_out_stale(folder: Path) -> None:
     """A project whose history was thrown away, with a cache of which every answer is damaged, and left unfinished."""
     _CHAIN.drive(_CHAIN.lay_out(folder))
-    for file in (*folder.glob(".callboard/callboard.db*"), *folder.glob("*.md"), folder / "out/note.md"):
+    for file in (*folder.glob(f"{DATABASE}*"), *folder.glob("*.md"), folder / "out/note.md"):
         file.unlink()
     shutil.rmtree(folder / ".callboard/content")
     for answer in folder.glob(".callboard/cache/*/*"):
@@ -107,20 +107,16 @@ _BEFORE = Workload(
 
 def _adopt(folder: Path, vfs: str | None) -> Ending:
     """Carried out to its end, then moved to a file whose last step is another, and carried out again."""
-    with chdir(folder):
-        house = _BEFORE.house(vfs)
-        try:
-            row = submit_pipeline(house, Path(FILE), LETTER, id=ID)
-            _to_its_end(house, row)
-            if row.id == ID:
-                row, _ = adopt(house, house.find_run(ID), Path(_CHANGED))
-            _to_its_end(house, row)
-            replaced, row = house.find_run(ID), house.find_run(row.id)
-            sure(house.successor(replaced).number == row.number, "it goes on as that run")
-            sure(len(house.store.runs()) == 2, "there is one successor")
-            return Ending(Status(row.status), views.result(house.store, row), documents(folder, _BEFORE))
-        finally:
-            house.close()
+    with chdir(folder), closing(_BEFORE.house(vfs)) as house:
+        row = submit_pipeline(house, Path(FILE), LETTER, id=ID)
+        _to_its_end(house, row)
+        if row.id == ID:
+            row, _ = adopt(house, house.find_run(ID), Path(_CHANGED))
+        _to_its_end(house, row)
+        replaced, row = house.find_run(ID), house.find_run(row.id)
+        sure(house.successor(replaced).number == row.number, "it goes on as that run")
+        sure(len(house.store.runs()) == 2, "there is one successor")
+        return Ending(Status(row.status), views.result(house.store, row), documents(folder, _BEFORE))
 
 
 def _to_its_end(house: House, row: RunRow) -> None:
@@ -132,12 +128,11 @@ def _to_its_end(house: House, row: RunRow) -> None:
 
 _LATER = "CREATE TABLE later (number INTEGER PRIMARY KEY) STRICT"
 _LATEST = "INSERT INTO later VALUES (1)"
-_SAVES = {"credit": "INSERT INTO record (kind, id, revision, value) VALUES ('credit', :id, 1, :value)"}
 
 
 def _lay_out_store(folder: Path) -> None:
     _lay_out_nothing(folder)
-    store = SQLiteStore(folder / ".callboard/callboard.db")
+    store = SQLiteStore(folder / DATABASE)
     plan = dump_plan(Plan((Task("first"),)))
     store.create_run(id=ID, name="", plan=plan, params="{}", face="pipelines", at=1.0)
     store.put(b"kept before")
@@ -151,17 +146,14 @@ _KEPT = sha256(b"kept before").hexdigest()
 
 def _keep_house(folder: Path, vfs: str | None) -> Any:
     """Open with a newer schema, and do what an engine does now and then."""
-    store = SQLiteStore(folder / ".callboard/callboard.db", vfs=vfs, saves=_SAVES)
-    try:
+    with closing(SQLiteStore(folder / DATABASE, vfs=vfs, saves=SAVES)) as store:
         _in_steps(folder, [partial(step, store, folder) for step in _HOUSE])
         return _house(store)
-    finally:
-        store.close()
 
 
 def _claim(store: SQLiteStore, folder: Path) -> None:
-    now = Now(2.0, _ME.boot, 2.0)
-    fence = store.claim(1, _ME, after(now, 1e12), now, alive=lambda owner: True)
+    now = Now(2.0, ME.boot, 2.0)
+    fence = store.claim(1, ME, after(now, 1e12), now, alive=lambda owner: True)
     sure(fence is not None and not store.renew([(1, fence)], after(now, 2e12)), "the run is ours")
 
 

@@ -18,6 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from callboard.battery.history import DATABASE
 from callboard.core.deadline import Now, after
 from callboard.core.facts import Heard, encode
 from callboard.core.plan import Plan, Task
@@ -31,7 +32,6 @@ from callboard.store.sql.sqlite import SQLiteStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-HOME = ".callboard/callboard.db"
 PLAN = dump_plan(Plan((Task("first"), Task("second", needs=("first",)))))
 ME = Owner("here", "boot", 100, 1.5, "me")
 _NOW = Now(1.0, ME.boot, 1.0)
@@ -68,7 +68,7 @@ def start(root: Path) -> Path:
 
 
 def open_store(root: Path, vfs: str | None = None) -> SQLiteStore:
-    return SQLiteStore(root / HOME, vfs=vfs, saves=SAVES)
+    return SQLiteStore(root / DATABASE, vfs=vfs, saves=SAVES)
 
 
 def dump(store: SQLiteStore) -> str:

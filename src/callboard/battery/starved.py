@@ -13,10 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from callboard.battery.crowd import Crowd, Member, TookTooLong
+from callboard.battery.crowd import Crowd, Member
 from callboard.battery.full import SIDE_BY_SIDE, prove_scarcity
-from callboard.battery.history import check
-from callboard.battery.scarcity import DATABASE, SHOWS, undisturbed, workload
+from callboard.battery.history import DATABASE, check
+from callboard.battery.scarcity import SHOWS, undisturbed, workload
+from callboard.battery.spawn import MAIN, TookTooLong
 from callboard.battery.workloads import FILE, ID, documents
 from callboard.errors import StoreError
 from callboard.store.sql.sqlite import SQLiteStore
@@ -31,9 +32,7 @@ LEAST, MOST = 30, 160  # MB of addresses: too little to begin, and nearly enough
 FEW = 200_000  # bytes that a process says at most, its result among them
 #: Seconds after which one that waits for memory is asked to end.
 _WAITS = 10.0
-_WITH = (
-    "import resource; resource.setrlimit(resource.RLIMIT_AS, ({0}, {0}))\nfrom callboard.cli.main import main; main()"
-)
+_WITH = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({{0}}, {{0}}))\n{MAIN}"
 
 
 def prove_starved(proving: Proving) -> Found:

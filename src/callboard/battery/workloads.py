@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import json
 import sys
-from contextlib import chdir
+from contextlib import chdir, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +25,7 @@ from callboard.app.settings import Settings
 from callboard.app.stage.functions import FunctionPlan, plan, task
 from callboard.app.views import run as views
 from callboard.app.wiring import House
+from callboard.battery.spawn import callboard
 from callboard.core.facts import Approved, Edited
 from callboard.core.status import ENDED, SUCCESS, Status
 from callboard.store.sql.sqlite import SQLiteStore
@@ -36,9 +37,10 @@ if TYPE_CHECKING:
     from callboard.core.run import Run
     from callboard.ports import RunRow
 
-#: The run's id, the pipeline's file, a script of the façade, and the provider's ledger: the same in every show.
-ID, FILE, SCRIPT, LEDGER = "show", "show.ai", "script.py", "provider.jsonl"
-_MAIN = "from callboard.cli.main import main; main()"
+#: The run's id, the pipeline's file, a script of the façade: the same in every show.
+ID, FILE, SCRIPT = "show", "show.ai", "script.py"
+#: What the provider has booked, and what real processes have said.
+LEDGER, SAID = "provider.jsonl", "said.txt"
 _HIDDEN = (".callboard", "__pycache__", "settings")
 #: What a person sends for a draft: the draft itself, or the text of the file `better.txt`.
 APPROVE, EDIT = "approve", "edit"
@@ -61,10 +63,7 @@ class Workload(NamedTuple):
 
     def lay_out(self, folder: Path) -> Path:
         """Write the show's files into `folder`, which is made when it is not there."""
-        for path, text in self.files.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_text(text, "utf-8")
-        (folder / LEDGER).touch()
+        (lay_out(folder, self.files) / LEDGER).touch()
         return folder
 
     # ── in this process ─────────────────────────────────────────────────────────────────────────────────
@@ -74,21 +73,17 @@ class Workload(NamedTuple):
 
         `vfs` names the one that SQLite's files are reached through. This process stands in `folder` meanwhile.
         """
-        with chdir(folder):
-            house = self.house(vfs)
-            try:
-                tell_rest(house)
-                row, calls = self._submitted(house)
-                while Status(row.status) not in ENDED:
-                    self._carried(house, row, calls)
+        with chdir(folder), closing(self.house(vfs)) as house:
+            tell_rest(house)
+            row, calls = self._submitted(house)
+            while Status(row.status) not in ENDED:
+                self._carried(house, row, calls)
+                row = house.find_run(ID)
+                if Status(row.status) not in ENDED:
+                    post(house, row, self._answer(views.in_memory(house.store, row)))
                     row = house.find_run(ID)
-                    if Status(row.status) not in ENDED:
-                        post(house, row, self._answer(views.in_memory(house.store, row)))
-                        row = house.find_run(ID)
-                value = views.result(house.store, row) if row.status == SUCCESS else None
-                return Ending(Status(row.status), value, documents(folder, self))
-            finally:
-                house.close()
+            value = views.result(house.store, row) if row.status == SUCCESS else None
+            return Ending(Status(row.status), value, documents(folder, self))
 
     def house(self, vfs: str | None = None) -> House:
         """The project where this process stands."""
@@ -124,7 +119,7 @@ class Workload(NamedTuple):
         """The command that begins the run; given again it goes on with it."""
         if self.plan is not None:
             return [sys.executable, SCRIPT]
-        return [*callboard("run", FILE, self.text or "text", "--id", ID)]
+        return callboard("run", FILE, self.text or "text", "--id", ID)
 
     def go_on(self) -> list[str]:
         """The command that goes on with a run that is recorded."""
@@ -144,14 +139,17 @@ class Ending(NamedTuple):
     documents: Mapping[str, bytes]
 
 
-def callboard(*argv: str) -> list[str]:
-    """A command line of ours, with this interpreter."""
-    return [sys.executable, "-c", _MAIN, *argv]
+def lay_out(folder: Path, files: Mapping[str, str]) -> Path:
+    """Write files into `folder`, which is made when it is not there."""
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, "utf-8")
+    return folder
 
 
 def documents(folder: Path, workload: Workload) -> dict[str, bytes]:
     """What the show has made: every file but its own, by path; those of an instance by their path in it."""
-    own = {*workload.files, LEDGER}
+    own = {*workload.files, LEDGER, SAID}
     found = dict[str, bytes]()
     for file in sorted(folder.rglob("*")):
         path = file.relative_to(folder)
@@ -352,3 +350,7 @@ WORKLOADS: tuple[Workload, ...] = (
     Workload("docx", {FILE: DOCX}, LETTER),
     Workload("turns", {FILE: TURNS}, LETTER, code=3),
 )
+
+
+def workload(name: str) -> Workload:
+    return next(one for one in WORKLOADS if one.name == name)
