@@ -1,8 +1,8 @@
 """The engine: one asyncio loop that takes runs up, steps them, records what they decided and carries it out.
 
 Facts gather at each run; a turn steps every run that has any once and commits all of it in one transaction
-(`turns.py`). Orders are carried out, answers given and watchers told only after that: *commit, then act*. What
-is at work is `dispatch.py`, what came from others `mail.py`, which runs are ours `taking.py`.
+(`turns.py`). Orders are carried out, answers given and watchers told only after that: *commit, then act*
+(`settling.py`). What is at work is `dispatch.py`, what came from others `mail.py`, which runs are ours `taking.py`.
 
 Everything here runs on the loop; only `look` may be called from other threads. Stores and backends come in
 through the constructor.
@@ -15,10 +15,8 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from callboard.core.admission import Admission
-from callboard.core.facts import Interrupted, Judged, Notice
-from callboard.core.orders import Evaluate, Finish, List, Start, Stop, StopList, Tick, Wake
+from callboard.core.facts import Interrupted, Notice
 from callboard.core.status import ENDED, INIT, RUNNING, Status
-from callboard.engine import answers
 from callboard.engine.committer import Committer
 from callboard.engine.dispatch import Dispatcher
 from callboard.engine.doorbell import Doorbell
@@ -27,6 +25,7 @@ from callboard.engine.mail import Mailroom
 from callboard.engine.owner import LEASE, Keeper, alive, retire
 from callboard.engine.publisher import Publisher
 from callboard.engine.room import Room
+from callboard.engine.settling import Settling
 from callboard.engine.taking import Parts, Taking
 from callboard.engine.telling import Telling
 from callboard.engine.tending import Tending
@@ -41,10 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
-    from callboard.core.facts import Fact
-    from callboard.core.orders import Order
+    from callboard.core.facts import Fact, Judged
+    from callboard.core.orders import Evaluate
     from callboard.core.plan import Task
-    from callboard.engine.batch import Stepped
     from callboard.engine.held import Held
     from callboard.engine.publisher import Put
     from callboard.engine.recovery import Clear
@@ -94,8 +92,8 @@ class Engine:
     ) -> None:
         self._parts = parts = Parts()
         parts.store, parts.backend, parts.clock, parts.owner = store, backend, clock, owner
-        parts.lease, parts.inside, parts.tell, parts.evaluate = lease, inside, Telling(report), self._evaluate
-        parts.moved, parts.alive, parts.begun = self._moved, alive, begun
+        parts.lease, parts.inside, parts.tell = lease, inside, Telling(report)
+        parts.alive, parts.begun = alive, begun
         parts.clear, self._clear = clear or (lambda had: None), clear
         self._threads = threads or Threads()
         parts.runs = {}
@@ -117,7 +115,12 @@ class Engine:
         parts.timers = Timers(parts.clock, parts.tell)
         parts.committer = Committer(parts.store, self._threads)
         parts.room = Room(self._reserve, parts.admission, parts.timers, parts.tell, self._go_on)
-        parts.turns = Turns(self, parts.runs, parts.committer, parts.admission, parts.timers, parts.clock, parts.room)
+        self._taking = Taking(parts)
+        settling = Settling(parts, self._taking, self._texts, self._watchers, self._probe)
+        parts.evaluate, parts.moved = settling.evaluate, settling.moved
+        parts.turns = Turns(
+            settling, parts.runs, parts.committer, parts.admission, parts.timers, parts.clock, parts.room
+        )
         versions = Versions(parts.store, self._see_document) if self._see_document is not None else None
         inputs = Inputs(parts.store, self._texts, self._project, versions)
         parts.dispatcher = Dispatcher(parts.backend, inputs, parts.timers, self._post, self._publish_events)
@@ -127,7 +130,6 @@ class Engine:
         parts.keeper = Keeper(
             parts.store, parts.clock, self._threads, lost=self._lost_elsewhere, fault=self._fault, lease=parts.lease
         )
-        self._taking = Taking(parts)
         self._mail = Mailroom(parts, self._taking, serve=self._serve)
         parts.read_mail, parts.look = self._mail.read, self._mail.look
         parts.keeper.start()
@@ -302,86 +304,7 @@ class Engine:
         """Someone has written to an inbox. May be called from any thread."""
         self._loop.call_soon_threadsafe(self._mail.look)
 
-    # ── after a commit ──────────────────────────────────────────────────────────────────────────────────
-
-    def settle(self, stepped: Stepped, elapsed: float) -> None:
-        """It is on disk: carry out its orders, answer, tell. Those who wait get their answer whatever fails here."""
-        held = stepped.held
-        run = None if held.lost else held.run
-        try:
-            if run is not None:
-                self._act(held, stepped, elapsed)
-        finally:
-            answers.give(stepped, gone=held.lost or self.runs.get(held.number) is not held)
-        held.failures = 0
-        if run is None:
-            return
-        self._moved(held.number, stepped.facts, stepped.orders)
-        if run.status in ENDED and held.number in self.runs and not (held.facts or held.mail):
-            self._taking.found_ended(held, run.status)  # it was on disk although its commit had failed
-
-    def _act(self, held: Held, stepped: Stepped, elapsed: float) -> None:
-        if stepped.write.outcomes:
-            self._keep(held, stepped.write.outcomes)
-        for item in stepped.write.items:
-            held.values[item[0]] = item[4]
-        for order in stepped.orders:
-            if type(order) is Start:
-                self._parts.dispatcher.start(held, order, elapsed)
-            else:
-                self._carry_out(held, order, elapsed)
-        if stepped.documents:
-            self._parts.publisher.publish(held, stepped.documents)
-        if not held.drained:
-            self._loop.call_soon(self._mail.look)
-
-    def _moved(self, run: int, facts: Sequence[Fact], orders: Sequence[Order]) -> None:
-        for watcher in tuple(self._watchers):  # one of them may leave while it is told
-            try:
-                watcher(run, facts, orders)
-            except Exception as error:
-                self._parts.tell.fault("a watcher failed", error)
-
-    def _keep(self, held: Held, outcomes: Sequence[tuple[int, int, str]]) -> None:
-        """Keep outcomes that someone below may soon read."""
-        assert held.run is not None
-        children = held.run.graph.children
-        for id, revision, text in outcomes:
-            node = id >> 20 & 0xFFFFF
-            if node >= len(children) or children[node]:
-                self._texts.keep((held.number, node, id & 0xFFFFF, revision), text)
-
-    def _carry_out(self, held: Held, order: Order, elapsed: float) -> None:
-        match order:
-            case Stop():
-                self._parts.dispatcher.stop(held, order)
-            case List():
-                self._parts.dispatcher.list(held, order, elapsed)
-            case StopList():
-                self._parts.dispatcher.stop_list(held, order)
-            case Wake() | Tick():
-                self._taking.set_timer(held, order)
-            case Evaluate():
-                self._evaluate(held, order)
-            case Finish(status):
-                self._taking.finish(held, status)
-
-    def _evaluate(self, held: Held, order: Evaluate) -> None:
-        self._taking.spawn(self._judge(held, order))
-
-    async def _judge(self, held: Held, order: Evaluate) -> None:
-        """Ask a probe; one that is not there, raises or takes too long has not been met."""
-        judged = Judged(order.rule, order.offset, None)
-        try:
-            if self._probe is not None:
-                judged = await self._probe(held.number, order)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise  # the engine ends; else it has cancelled itself, and the run would wait for it for ever
-        except (Exception, SystemExit):
-            pass
-        self._taking.post_if_ours(held, judged)
+    # ── what its parts ask ──────────────────────────────────────────────────────────────────────────────
 
     async def _publish_events(self, held: Held, events: Sequence[tuple[str, Json]], sender: str) -> tuple[Notice, ...]:
         """Events of an attempt go into the log before its outcome does."""
@@ -400,27 +323,10 @@ class Engine:
         else:
             self._parts.turns.ready(held)
 
-    # ── what the turns and the keeper find ──────────────────────────────────────────────────────────────
-
-    def dropped(self) -> None:
-        self._texts.forget()
-
     def _go_on(self) -> None:
         """There is room again."""
         self._parts.turns.wake()
         self._mail.look()
-
-    def reload(self, held: Held) -> None:
-        self._taking.reload(held)
-
-    def lose(self, held: Held, stepped: Stepped | None = None) -> None:
-        self._taking.lose(held, stepped)
-
-    def set_aside(self, held: Held, why: str) -> None:
-        self._taking.set_aside(held, why)
-
-    def tell(self, state: str, why: str) -> None:
-        self._parts.tell(state, why)
 
     def _fault(self, what: str, error: Exception) -> None:
         """Something beside the loop has failed, in a thread of its own."""
