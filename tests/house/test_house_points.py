@@ -44,7 +44,7 @@ EXCEPTIONS = {
     "store/sql/database.py:Database._connect_to_write": "a temporary view, in memory; the file was made by then",
     "store/sql/database.py:Database._open_to_write": "what it calls has points; a count can be mended again",
     "store/sql/database.py:Database._empty_log": "only after an I/O error; the proof of those meets it",
-    "store/sql/database.py:Database.backup_if_due": "what it calls has points",
+    "store/sql/copies.py:Copies.backup_if_due": "what it calls has points",
     "store/sql/mended.py:Mended._around": "inside its caller's transaction, of a database that has no name yet",
     "store/sql/mended.py:Mended._begin": "inside its caller's transaction, of a database that has no name yet",
     "store/sql/mended.py:Mended._record": "inside its caller's transaction, of a database that has no name yet",

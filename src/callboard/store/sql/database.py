@@ -49,8 +49,6 @@ _open: WeakSet[Database] = WeakSet()
 
 #: Seconds in which whoever reads is done with it.
 _OVER = 5.0
-#: Bytes that have to stay free beside a daily copy.
-_ROOM = 64 << 20
 
 
 class Database:
@@ -224,35 +222,6 @@ class Database:
         finally:
             lock.__exit__()
 
-    def backup(self, to: Path) -> Path:
-        """Copy the database to `to`, whole or not at all, while others go on reading and writing."""
-        self._here()
-        try:
-            source = self._reader()
-            try:
-                backups.copy(source, to, self._vfs)
-            finally:
-                _close(source)
-        except (apsw.Error, OSError) as error:
-            raise translated(error, to) from error
-        return to
-
-    def backup_if_due(self, wall: float) -> Path | None:
-        """The daily copy into `backups/`, when the newest is older than a day; the oldest of too many are removed."""
-        folder = self.path.parent / "backups"
-        with backups.alone(self.path.parent / "run" / f"{self.path.name}.backup") as alone:
-            if not alone or not backups.is_due(folder, self.path, wall) or not self._has_plenty():
-                return None
-            backups.clear(folder, f"{self.path.stem}-2")
-            made = self.backup(backups.place(folder, self.path, wall))
-            backups.thin(folder, self.path, wall)
-            return made
-
-    def _has_plenty(self) -> bool:
-        """A copy must not take the room that work needs."""
-        there = os.statvfs(self.path.parent)
-        return there.f_bavail * there.f_frsize > 2 * self.path.stat().st_size + _ROOM
-
     def check(self) -> list[str]:
         """What SQLite finds wrong with the file, in its words; empty when nothing is."""
         try:
@@ -376,7 +345,7 @@ class Database:
     def _close(self, connection: apsw.Connection) -> None:
         if self._untouched:
             _leave_alone(connection)
-        _close(connection)
+        shut(connection)
 
     def _begin_anew(self) -> None:
         """Empty the log and write through a new connection from now on. Raises StoreError while the disk fails."""
@@ -385,7 +354,7 @@ class Database:
         try:
             self._empty_log()
             self._writer = self._connect_to_write()
-            _close(old)
+            shut(old)
             self._grow()
         except apsw.FullError:
             pass  # the log grows as it is written to
@@ -414,7 +383,7 @@ class Database:
             yield connection
         except BaseException:
             _leave_alone(connection)
-            _close(connection)
+            shut(connection)
             raise
 
     def _grow(self) -> None:
@@ -463,7 +432,7 @@ def _leave_alone(connection: apsw.Connection) -> None:
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
 
 
-def _close(connection: apsw.Connection) -> None:
+def shut(connection: apsw.Connection) -> None:
     """The last of a file copies the log back; when the disk fails in that, it is still in the log."""
     with suppress(apsw.Error):
         connection.close()

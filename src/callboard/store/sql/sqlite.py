@@ -27,6 +27,7 @@ from callboard.store.packing import unpack
 from callboard.store.sql import batch as batches
 from callboard.store.sql import queries as q
 from callboard.store.sql import room
+from callboard.store.sql.copies import Copies
 from callboard.store.sql.database import roll_back
 from callboard.store.sql.reading import lease_of, run_row
 from callboard.store.sql.records import RecordTable
@@ -45,7 +46,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",",
 NewRun = tuple[str, str, str, str, str, float, int | None]
 
 
-class SQLiteStore(Sound, RecordTable):
+class SQLiteStore(Sound, RecordTable, Copies):
     """The ports `Store` and `Records` on a file, shared by any number of processes of one machine.
 
     `path` is the database; bytes lie in `content/` beside it, backups in `backups/`, the lock in `run/`. `saves`
