@@ -171,11 +171,7 @@ async def turn(times: int = 50) -> None:
 
 
 def reload(store: Store, run: int) -> Run:
-    found = store.load(run)
-    return rows.load(
-        run, found.run.id, plans.load(found.plan), status=found.run.status, state=found.run.state,
-        executions=found.executions, items=found.items, branches=found.branches, documents=found.documents,
-    )  # fmt: skip
+    return rows.loaded(store.load(run))
 
 
 def told(run: Run) -> dict[str, Any]:

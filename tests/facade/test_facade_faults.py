@@ -8,7 +8,6 @@ import pytest
 
 import callboard
 from callboard.app.stage import thread as engine_thread
-from callboard.core import plan as plans
 from callboard.core import rows
 from callboard.errors import StoreError, Transient
 from callboard.store import memory
@@ -104,11 +103,7 @@ def _compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def _reload(store: memory.MemoryStore, run: int) -> Run:
-    found = store.load(run)
-    return rows.load(
-        run, found.run.id, plans.load(found.plan), status=found.run.status, state=found.run.state,
-        executions=found.executions, items=found.items, branches=found.branches, documents=found.documents,
-    )  # fmt: skip
+    return rows.loaded(store.load(run))
 
 
 def _told(run: Run) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from callboard.core.facts import Approved
 from callboard.core.status import ENDED
 from callboard.crash import listening
 from callboard.errors import CallboardError, NotFound
+from callboard.store.packing import ids_of, unpack
 from callboard.store.sql.pages import PAGE, Pages
 from callboard.store.sql.sqlite import SQLiteStore
 
@@ -194,9 +195,7 @@ def _told(folder: Path, *, readonly: bool = False) -> dict[str, Told]:
 
 
 def _of(store: SQLiteStore, row: RunRow) -> Told:
-    first, end = row.number << 40, row.number + 1 << 40
-    keys = store.rows("SELECT id, revision FROM outcome WHERE id >= ? AND id < ?", (first, end))
-    outcomes = {key: _outcome(store, *key) for key in keys}
+    outcomes = {key: _outcome(store, *key) for key in _keys(store, row.number)}
     first, end = row.number << 32, row.number + 1 << 32
     rows = store.rows("SELECT at, facts, hash FROM journal WHERE id >= ? AND id < ? ORDER BY id", (first, end))
     return Told(int(row.status), outcomes, [_record(*one) for one in rows])
@@ -211,7 +210,7 @@ def _record(at: float, facts: bytes, hash: bytes) -> bytes:
 
 
 def _outcome(store: SQLiteStore, id: int, revision: int) -> str:
-    return store.outcome(id >> 40, id >> 20 & 0xFFFFF, id & 0xFFFFF, revision) or ""
+    return store.outcome(*unpack(id), revision) or ""
 
 
 # ── one damage ──────────────────────────────────────────────────────────────────────────────────────────
@@ -301,7 +300,7 @@ def _read(world: World, folder: Path) -> tuple[list[str], frozenset[int]]:
 
 
 def _keys(store: SQLiteStore, number: int) -> list[Any]:
-    return store.rows("SELECT id, revision FROM outcome WHERE id >= ? AND id < ?", (number << 40, number + 1 << 40))
+    return store.rows("SELECT id, revision FROM outcome WHERE id >= ? AND id < ?", ids_of(number))
 
 
 def _to_the_end(world: World, folder: Path, gone: set[str]) -> list[str]:

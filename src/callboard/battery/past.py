@@ -144,20 +144,8 @@ class Past:
 
     def differences(self, found: RunRows) -> list[str]:
         """What the rows say otherwise than the journal, of all that decides how the run goes on."""
-        run = found.run
         try:
-            loaded = rows.load(
-                run.number,
-                run.id,
-                self.run.plan,
-                status=run.status,
-                state=run.state,
-                executions=found.executions,
-                items=found.items,
-                branches=found.branches,
-                documents=found.documents,
-                graph=self.run.graph,
-            )
+            loaded = rows.loaded(found, self.run.graph)
         except Exception as error:
             return [f"its rows cannot be loaded: {type(error).__name__}: {error}"]
         got, want = _by_the_wall(replay.stored(loaded)), _by_the_wall(replay.stored(self.run))

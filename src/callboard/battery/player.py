@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from callboard.battery.reach import Reach
 from callboard.core import facts as f
-from callboard.core import plan as plans
 from callboard.core import replay, rows
 from callboard.core.invariants import check
 from callboard.engine.clock import SystemClock
@@ -142,17 +141,9 @@ class Player:
 
     def _compare(self, run: int, own: Run) -> None:
         """A run in memory is the one that is recorded."""
-        loaded, memory = replay.stored(loaded_from(self.store, run)), replay.stored(own)
+        loaded, memory = replay.stored(rows.loaded(self.store.load(run))), replay.stored(own)
         for told in (loaded, memory):
             del told["used"]
         if loaded != memory:
             said = [name for name in memory if memory[name] != loaded[name]]
             self.stage.say(f"run {run}: what {self.process.name} has in memory is not on disk: {said}")
-
-
-def loaded_from(store: Store, run: int) -> Run:
-    found = store.load(run)
-    return rows.load(
-        run, found.run.id, plans.load(found.plan), status=found.run.status, state=found.run.state,
-        executions=found.executions, items=found.items, branches=found.branches, documents=found.documents,
-    )  # fmt: skip

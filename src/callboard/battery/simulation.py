@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any
 from callboard.battery import history
 from callboard.battery.harms import HARMS
 from callboard.battery.outside import Outside
-from callboard.battery.player import Clock, Player, loaded_from
+from callboard.battery.player import Clock, Player
 from callboard.battery.proof import Found
 from callboard.battery.reach import Claims, Disk, Reach
 from callboard.battery.worlds import Seeded, a_persons_fact, a_plan, percent
 from callboard.core import facts as f
 from callboard.core import plan as plans
+from callboard.core import rows
 from callboard.core.reasons import because
 from callboard.core.status import ENDED, Status
 from callboard.engine.apply import apply
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from callboard.battery.worlds import Chance
     from callboard.core.orders import Evaluate
     from callboard.core.plan import Plan
+    from callboard.core.run import Run
     from callboard.ports import Backend, Store
 
 #: Seconds of a lease, here: a tenth of the real one, so that little virtual time shows much.
@@ -199,7 +201,7 @@ class Simulation:
             if held is not None and held.run is not None:
                 player.post(run, a_persons_fact(self.chance, held.run))
         else:
-            self.command(run, a_persons_fact(self.chance, loaded_from(self.store, run)))
+            self.command(run, a_persons_fact(self.chance, self._loaded(run)))
         world.after(world.between(0.0, 3.0), self._meddle)
 
     def _harm(self) -> None:
@@ -241,14 +243,14 @@ class Simulation:
             for run in unfinished:
                 self._help(run)
         for run in self.runs():
-            loaded = loaded_from(self.store, run)
+            loaded = self._loaded(run)
             if loaded.status not in ENDED:
                 if not (loaded.plan.rules or any(task.every for task in loaded.plan.tasks)):
                     self.say(f"run {run}: everything answers, and it neither ends nor rests: {because(loaded)}")
                 self.command(run, f.Cancelled())
         world.run(until=world.time + CALM, done=self._all_ended)
         for run in self.runs():
-            loaded = loaded_from(self.store, run)
+            loaded = self._loaded(run)
             if loaded.status not in ENDED:
                 self.say(f"run {run}: cancelled, and it does not end: {because(loaded)}")
 
@@ -256,14 +258,17 @@ class Simulation:
         return all(Status(row.status) in ENDED for row in self.store.runs(most=1000))
 
     def _rests(self, run: int) -> bool:
-        loaded = loaded_from(self.store, run)
+        loaded = self._loaded(run)
         waiting = dict(self.store.waiting())
         if run in waiting:
             return False
         return loaded.status in ENDED or (not loaded.open and because(loaded).startswith(("listening", "tick")))
 
+    def _loaded(self, run: int) -> Run:
+        return rows.loaded(self.store.load(run))
+
     def _help(self, run: int) -> None:
-        loaded = loaded_from(self.store, run)
+        loaded = self._loaded(run)
         if loaded.holds:
             hold: dict[str, f.Fact] = {"paused": f.Resumed(), "interrupted": f.Continued(), "budget": f.Raised(9.0)}
             self.command(run, hold[min(loaded.holds)])

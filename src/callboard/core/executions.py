@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from callboard.core.deadline import after
 from callboard.core.encoding import encode
+from callboard.core.graph import MOST_NODES
 from callboard.core.orders import Wake
 from callboard.core.status import (
     ENDED,
@@ -35,11 +36,17 @@ if TYPE_CHECKING:
 LONGEST_ASKED = 86400.0
 #: Causes of an action that count as a new combination: kept in `next` where others are ignored.
 COMBINATIONS = ("need", "rule")
+_LOW = MOST_NODES - 1
 
 
 def pack(run: int, node: int, number: int) -> int:
     """The integer key of an execution."""
     return run << 40 | node << 20 | number
+
+
+def unpack(id: int) -> tuple[int, int, int]:
+    """(run, node, number) of an execution's key."""
+    return id >> 40, id >> 20 & _LOW, id & _LOW
 
 
 def begin(step: Step, row: Node, combination: Combination | None, *, cause: str) -> None:

@@ -7,12 +7,13 @@ would cost a write for each, for nothing. `load` of what was committed equals th
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from callboard.core.counting import listing, needs, totals
 from callboard.core.deadline import Deadline
 from callboard.core.encoding import encode
 from callboard.core.facts import Heard, Written
+from callboard.core.plan import load as load_plan
 from callboard.core.run import BranchState, Draft, Node, Run
 from callboard.core.status import INIT, QUEUED, Status
 from callboard.core.step import Step
@@ -25,6 +26,36 @@ if TYPE_CHECKING:
 
 
 _STATUSES = tuple(Status)
+
+
+class FoundRun(Protocol):
+    """A run's own row, as far as it decides how the run stands."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def state(self) -> str: ...
+
+
+class Found(Protocol):
+    """All rows of a run, as a store finds them (`ports.RunRows`): of each node only the latest number."""
+
+    @property
+    def run(self) -> FoundRun: ...
+    @property
+    def plan(self) -> str: ...
+    @property
+    def executions(self) -> Iterable[Sequence[Any]]: ...
+    @property
+    def items(self) -> Iterable[Sequence[Any]]: ...
+    @property
+    def branches(self) -> Iterable[Sequence[Any]]: ...
+    @property
+    def documents(self) -> Iterable[Sequence[Any]]: ...
 
 
 def dump_run(run: Run) -> str:
@@ -80,7 +111,7 @@ def load(
     documents: Iterable[Sequence[Any]] = (),
     graph: Graph | None = None,
 ) -> Run:
-    """The run behind its rows (as `ports.RunRows` has them: of each node only the latest number)."""
+    """The run behind its rows."""
     run = Run(number, id, plan, graph)
     run.status = Status(status)
     _load_state(run, json.loads(state or "{}"))
@@ -98,6 +129,23 @@ def load(
     if run.status is not INIT:  # before it began a run is as it was made
         _derive(run)
     return run
+
+
+def loaded(found: Found, graph: Graph | None = None) -> Run:
+    """The run behind what a store has found. Raises what `plan.load` and `Graph` raise for a text that is no plan."""
+    row = found.run
+    return load(
+        row.number,
+        row.id,
+        load_plan(found.plan) if graph is None else graph.plan,
+        status=row.status,
+        state=row.state,
+        executions=found.executions,
+        items=found.items,
+        branches=found.branches,
+        documents=found.documents,
+        graph=graph,
+    )
 
 
 def _load_state(run: Run, data: dict[str, Any]) -> None:

@@ -161,18 +161,7 @@ def fact_of(letter: Letter) -> Fact | None:
 def put_in_memory(held: Held, found: RunRows, shapes: Shapes) -> Run:
     """The machine's run behind the rows. Outcomes stay where they are."""
     graph = shapes.get(found.run.plan, found.plan)
-    held.run = run = rows.load(
-        found.run.number,
-        found.run.id,
-        graph.plan,
-        status=found.run.status,
-        state=found.run.state,
-        executions=found.executions,
-        items=found.items,
-        branches=found.branches,
-        documents=found.documents,
-        graph=graph,
-    )
+    held.run = run = rows.loaded(found, graph)
     held.settings = run.plan.settings
     held.values = {node: value for node, _, _, _, value in found.items}
     return run

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from callboard.core.executions import unpack
 from callboard.core.facts import Judged
 from callboard.core.orders import Evaluate, Finish, List, Start, Stop, StopList, Tick, Wake
 from callboard.core.status import ENDED
@@ -85,9 +86,9 @@ class Settling:
         assert held.run is not None
         children = held.run.graph.children
         for id, revision, text in outcomes:
-            node = id >> 20 & 0xFFFFF
+            run, node, number = unpack(id)
             if node >= len(children) or children[node]:
-                self._texts.keep((held.number, node, id & 0xFFFFF, revision), text)
+                self._texts.keep((run, node, number, revision), text)
 
     def _carry_out(self, held: Held, order: Order, elapsed: float) -> None:
         match order:

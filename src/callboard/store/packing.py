@@ -7,15 +7,10 @@ what makes a batch cheap.
 from __future__ import annotations
 
 from callboard.core.executions import pack as pack
+from callboard.core.executions import unpack as unpack
+from callboard.core.graph import MOST_NODES as MOST_NODES
 
 MOST_RUNS = (1 << 23) - 1
-MOST_NODES = 1 << 20
-_LOW = MOST_NODES - 1
-
-
-def unpack(id: int) -> tuple[int, int, int]:
-    """(run, node, number) of an execution's id."""
-    return id >> 40, id >> 20 & _LOW, id & _LOW
 
 
 def ids_of(run: int, node: int | None = None) -> tuple[int, int]:

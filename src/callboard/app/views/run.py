@@ -13,8 +13,8 @@ from callboard.app.views.standing import reason, stale
 from callboard.app.views.summary import begun, summary
 from callboard.app.views.words import iso, word
 from callboard.core import machine, rows
-from callboard.core import plan as plans
 from callboard.core.deadline import Now
+from callboard.core.executions import unpack
 from callboard.core.reasons import older, why
 from callboard.core.status import FAILED, INIT, RUNNING, SKIPPED, STOPPED, SUCCESS
 
@@ -28,24 +28,12 @@ if TYPE_CHECKING:
 
 _INSTANCE = ("instance_id", "instance_name", "instance_dir")
 _NEVER = Now(0.0, "", 0.0)
-_NODES = (1 << 20) - 1  # an execution's id packs run << 40 | node << 20 | number
 
 
 def in_memory(store: Store, row: RunRow) -> Run:
     """The run as its rows tell it, for reading. Raises StoreDamaged: what is damaged is not told as if it were true."""
     store.verify(row.number)
-    found = store.load(row.number)
-    return rows.load(
-        row.number,
-        row.id,
-        plans.load(found.plan),
-        status=found.run.status,
-        state=found.run.state,
-        executions=found.executions,
-        items=found.items,
-        branches=found.branches,
-        documents=found.documents,
-    )
+    return rows.loaded(store.load(row.number))
 
 
 def show(
@@ -143,7 +131,7 @@ def documents(store: Store, row: RunRow, run: Run, base: Path | None = None) -> 
             "file": os.path.normpath(os.path.join(home, path)),
             "hash": latest or None,
             "status": status,
-            "task": run.name_of(execution >> 20 & _NODES) if execution else None,
+            "task": run.name_of(unpack(execution)[1]) if execution else None,
         }
         if path in notes:
             one["why" if status == "pending" else "beside"] = notes[path]

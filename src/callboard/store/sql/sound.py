@@ -20,7 +20,7 @@ from callboard.core import rebuilt
 from callboard.core.plan import AllOf, AnyOf, Count
 from callboard.errors import CallboardError, InvalidPlan, NotFound, StoreDamaged
 from callboard.store import chain, seals
-from callboard.store.packing import MOST_NODES, ids_of
+from callboard.store.packing import ids_of, unpack
 from callboard.store.sql import queries as q
 from callboard.store.sql.reading import Reading
 
@@ -176,7 +176,7 @@ def _unlike(what: str, have: dict[Any, Any], told: dict[Any, Any], same: Any) ->
 
 def _where(what: str, key: Any) -> str:
     id = key[0] if isinstance(key, tuple) else key
-    return f" (node {id >> 20 & MOST_NODES - 1})" if what in ("executions", "outcomes") else ""
+    return f" (node {unpack(id)[1]})" if what in ("executions", "outcomes") else ""
 
 
 def _counts(condition: Any) -> bool:
