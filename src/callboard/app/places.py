@@ -10,6 +10,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from callboard.errors import NotFound
+from callboard.productions.names import Names
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
@@ -21,6 +24,16 @@ def playing(params: Mapping[str, Any]) -> dict[str, Any] | None:
     """The values of the instance a run plays in, None when it plays in none. (A caller may call anything so.)"""
     production = params.get("production")
     return production if isinstance(production, dict) and "instance_dir" in production else None
+
+
+def of_document(production: Mapping[str, Any], *, document_type: str, step: str | None, suffix: str) -> str:
+    """Where a document of a production's instance lies, absolute."""
+    names = Names(production["name"], production["id_format"], production["document_pattern"])
+    file = names.document(int(production["instance_id"]), document_type, suffix)
+    folder = step or production["step"]
+    if folder not in production["steps"]:
+        raise NotFound(f"{production['name']} has no step {folder!r}; it has {', '.join(production['steps'])}")
+    return os.path.join(production["instance_dir"], folder, file)
 
 
 def recorded(params: Mapping[str, Any], root: Path | None) -> dict[str, Any]:

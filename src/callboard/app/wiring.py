@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from callboard.app import places
 from callboard.app import project as projects
+from callboard.app.attempt import Files, Link
 from callboard.core.status import INIT
 from callboard.engine.clock import SystemClock
 from callboard.engine.owner import alive, host_id, keeps, new_owner
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from callboard.core.run import Run
     from callboard.engine.apply import Applied
     from callboard.engine.engine import Engine
-    from callboard.ports import Backend, Cache, Json, Owner, RunRow, RunRows, Work
+    from callboard.ports import Backend, Cache, Json, Owner, RunRow, RunRows
 
 #: Children for user functions, and calls each carries at once.
 CHILDREN, CALLS = 2, 16
@@ -259,7 +260,8 @@ class House:
 
     def engine(self, report: Callable[[str, str], None] = lambda state, why: None) -> Engine:
         """An engine of its own over this project's store. Start it on a running loop."""
-        link = _Link(self)
+        logs = load("store.logs", "LogFiles")(self.project.home / "logs") if self.project is not None else None
+        link = Link(self.store, self.clock, logs)
         shelf = load("app.shelf", "Shelf")(self.store, self.begun, report)
         backend = _backend(self, link, shelf)
         self._backends.append(backend)
@@ -368,48 +370,13 @@ def _providers(settings: Settings) -> list[Any]:
 # ── how an attempt is carried out ───────────────────────────────────────────────────────────────────────
 
 
-class _Link:
-    """What executors say to the engine: log lines, progress, paid calls. The engine is put in once it is built."""
-
-    def __init__(self, house: House) -> None:
-        self._house = house
-        self._files = load("store.logs", "LogFiles")(house.project.home / "logs") if house.project else None
-        self.engine: Any = None
-
-    def log(self, work: Work, text: str, level: str) -> None:
-        """Into the run's file in full, and a few lines a second beside what happened.
-
-        The file knows no fence. Who has stood still for a lease writes nothing there before he knows that
-        the run is his.
-        """
-        self.engine.note(work.run, work.node, work.number, text, level)
-        if self._files is not None and self.engine.is_sure(work.run):
-            attempt = work.attempt
-            line = {"at": self._house.clock.now().wall, "level": level, "task": attempt.task, "item": attempt.item}
-            self._files.write(attempt.run, {**line, "number": work.number, "text": text})
-
-    def progress(self, work: Work, done: float, of: float | None, note: str) -> None:
-        share = f"{done:g} of {of:g}" if of is not None else f"{done:g}"
-        self.engine.note(work.run, work.node, work.number, f"{share} {note}".strip(), "progress")
-
-    async def recorded(self, work: Work, index: int) -> Any:
-        calls = self._house.store.calls(work.run, work.node, work.number)
-        return next((call for call in calls if call.index == index), None)
-
-    async def reserve(self, work: Work, call: Any) -> None:
-        """Without a purse every call may be made."""
-
-    def paid(self, work: Work, call: Any) -> None:
-        self.engine.note_paid(call)
-
-
-def _backend(house: House, link: _Link, shelf: Shelf) -> Backend:
+def _backend(house: House, link: Link, shelf: Shelf) -> Backend:
     """Built-in executors on the engine's loop; user functions in children, or in this process for the façade.
 
     The order of middleware, outermost first: collect, template, documents' reading, cache, budget, log. Time limits
     are the engine's.
     """
-    files = _Files(house, shelf)
+    files = Files(house.store, load("executors.staged", "Staged"), base=house.base, whose=shelf.whose)
     contexts = load("executors.context", "Contexts")(
         model=house.gateway,
         documents=files,
@@ -426,7 +393,7 @@ def _backend(house: House, link: _Link, shelf: Shelf) -> Backend:
     middleware = [
         load("executors.middleware.collect", "collect"),
         load("executors.middleware.template", "template"),
-        load("executors.middleware.documents", "Outputs")(_place),
+        load("executors.middleware.documents", "Outputs")(places.of_document),
         load("executors.middleware.cache", "Cached")(executors, project=house.name),
         load("executors.middleware.budget", "Budgeted")(link, project=house.name),
         load("executors.middleware.log", "log"),
@@ -461,38 +428,3 @@ def _backend(house: House, link: _Link, shelf: Shelf) -> Backend:
 def _child_environment(environ: Mapping[str, str]) -> dict[str, str]:
     allowed = load("executors.command", "ALLOWED")
     return {name: environ[name] for name in (*allowed, "HOME") if name in environ}
-
-
-class _Files:
-    """Opens the files of one attempt: under the run's directory, and in the production it plays in."""
-
-    def __init__(self, house: House, shelf: Shelf) -> None:
-        self._house, self._shelf = house, shelf
-        self._staged = load("executors.staged", "Staged")
-
-    def __call__(self, work: Work) -> Any:
-        store = self._house.store
-        production = places.playing(work.params)
-        return self._staged(
-            work.attempt.dir,
-            base=str(self._house.base) if self._house.base is not None else None,
-            put=store.keep,
-            get=store.get,
-            recorded=lambda path: store.document(work.run, path),
-            whose=lambda path, hash: self._shelf.whose(work.run, path, hash),
-            pinned=work.read,
-            more=[production["dir"]] if production else [],
-            replace=work.inputs.get("overwrite", work.params.get("overwrite")) is True,
-        )
-
-
-def _place(production: Mapping[str, Json], *, document_type: str, step: str | None, suffix: str) -> str:
-    """Where a document of a production's instance lies, absolute."""
-    names = load("productions.names", "Names")(
-        production["name"], production["id_format"], production["document_pattern"]
-    )
-    file = names.document(int(production["instance_id"]), document_type, suffix)
-    folder = step or production["step"]
-    if folder not in production["steps"]:
-        raise NotFound(f"{production['name']} has no step {folder!r}; it has {', '.join(production['steps'])}")
-    return os.path.join(production["instance_dir"], folder, file)
