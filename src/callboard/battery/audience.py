@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from callboard.battery.promised import Promise, Seen
+from callboard.battery.course import Seen
 from callboard.battery.scripts import LIMIT
 from callboard.core.orders import Start
 from callboard.core.status import ENDED, Status
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from callboard.battery import history
     from callboard.battery.perishable import Perishable
+    from callboard.battery.promised import Promise
     from callboard.core.orders import Order
     from callboard.core.run import Run
     from callboard.ports import Letter

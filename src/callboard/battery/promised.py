@@ -2,10 +2,10 @@
 
 It hears what was asked for (`Wanted`), what the outside has said (`answers`), which letters are on disk, and the facts
 that the journal has recorded, in their order. From these alone it says where each task must stand, which outcome is
-fixed for ever, what is held, and whether the run is over; whatever was recorded and nobody has said, or was said,
-acknowledged and neither recorded nor to be refused, it calls wrong. Plans of the model have needs, tries, reviews,
-`once` effects, limits; an optional need stands below a task without needs. Rules, lists and ticks have a model of
-their own in the machine's golden histories.
+fixed for ever, what is held, and whether the run is over (how tasks follow each other is `course.py`); whatever was
+recorded and nobody has said, or was said, acknowledged and neither recorded nor to be refused, it calls wrong. Plans of
+the model have needs, tries, reviews, `once` effects, limits; an optional need stands below a task without needs.
+Rules, lists and ticks have a model of their own in the machine's golden histories.
 
 A task that a person starts before its needs are met may run again when they are. From there on the model only says
 what *may* be (`loose`), until the run has ended.
@@ -15,82 +15,41 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import Any
 
-INIT, QUEUED, RUNNING, STOPPING, RETRYING, SUCCESS, FAILED, STOPPED, SKIPPED = (
-    "INIT QUEUED RUNNING STOPPING RETRYING SUCCESS FAILED STOPPED SKIPPED".split()
+from callboard.battery.course import (
+    ENDED,
+    FAILED,
+    INIT,
+    QUEUED,
+    RETRYING,
+    RUNNING,
+    SKIPPED,
+    STOPPED,
+    STOPPING,
+    SUCCESS,
+    Course,
+    Life,
+    Seen,
+    Wanted,
 )
-ENDED, OPEN = {SUCCESS, FAILED, STOPPED, SKIPPED}, {QUEUED, RUNNING, STOPPING, RETRYING}
+
 #: Workers lost in a row that are poison.
 POISON = 3
 
 
-class Wanted(NamedTuple):
-    """A task, as it was submitted. `rounds` of review (None: no review)."""
-
-    name: str
-    needs: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()
-    tries: int = 1
-    rounds: int | None = None
-    once: bool = False
-    critical: bool = True
-    limits: tuple[str, ...] = ()
-
-
-class Seen(NamedTuple):
-    """Where a task stands, as a user sees it."""
-
-    number: int
-    status: str
-    attempt: int
-    hold: str
-
-
-class Life:
-    """One task: its latest execution."""
-
-    def __init__(self, wanted: Wanted) -> None:
-        self.wanted = wanted
-        self.number = 0
-        self.status = INIT
-        self.hold = ""
-        self.attempt = self.tries = self.losses = self.rounds = 0
-        self.next = False  # another number follows when this one has ended
-        self.ran_on: dict[str, int] = {}  # the numbers of its needs
-        self.fired: dict[str, int] = {}  # those for which it was begun last
-        self.draft: tuple[str, str] | None = None  # hash and outcome
-        self.first: str | None = None  # the draft before it was edited
-        self.brings: list[list[str]] = []  # the documents that come with it
-
-    @property
-    def at_work(self) -> bool:
-        return self.status in (RUNNING, STOPPING) and not self.hold
-
-    @property
-    def seen(self) -> Seen:
-        return Seen(self.number, self.status, self.attempt, self.hold)
-
-
-class Promise:
+class Promise(Course):
     """One run. `wrong` is what breaks the promise."""
 
     def __init__(self, wanted: tuple[Wanted, ...], capacity: dict[str, int]) -> None:
-        self.lives = {one.name: Life(one) for one in wanted}
+        super().__init__(wanted)
         self.names = [one.name for one in wanted]
         self.capacity = capacity
-        self.status = INIT
-        self.holds: set[str] = set()
-        self.pending: dict[str, str] = {}
-        self.cancelling = self.loose = False
-        self.fresh: set[str] = set()  # admitted in this step: their orders have not left
         self.answers: dict[tuple[str, int, int], list[list[Any]]] = {}  # what the outside has said of an attempt
-        self.outcomes: dict[tuple[str, int, int], str] = {}  # task, number, revision: fixed for ever
         self.said: Counter[str] = Counter()  # facts of people that have reached us
         self.recorded: Counter[str] = Counter()
         self.taken: Counter[str] = Counter()  # those that a letter has brought
         self.waiting: dict[str, tuple[str, bool]] = {}  # letters not consumed; whether one could have been refused
-        self.wrong: list[str] = []
 
     # ── what is said ────────────────────────────────────────────────────────────────────────────────────
 
@@ -150,6 +109,16 @@ class Promise:
         for letter, (fact, refused) in self.waiting.items():
             if not refused and self._is_refused(json.loads(fact)):
                 self.waiting[letter] = (fact, True)
+
+    def _answer(self, node: int, number: int, attempt: int, *fact: Any) -> Life:
+        """The task that has answered; with `fact`, what the outside must have said for it."""
+        life = self.lives[self.names[node]]
+        name = life.wanted.name
+        if not life.at_work or (life.number, life.attempt) != (number, attempt):
+            self.wrong.append(f"{name} {number}.{attempt} answers {fact}, and is not at work: {life.seen}")
+        if fact and list(fact) not in self.answers.get((name, number, attempt), []):
+            self.wrong.append(f"{name} {number}.{attempt} is recorded as {fact}, and nobody has said so")
+        return life
 
     def _begun(self) -> None:
         if self.status == INIT:
@@ -368,101 +337,6 @@ class Promise:
         for life in chosen:
             self.loose |= not self._is_met(life)
             self._begin(life)
-
-    # ── what follows ────────────────────────────────────────────────────────────────────────────────────
-
-    @property
-    def _acts(self) -> bool:
-        return self.status == RUNNING and not self.cancelling
-
-    def _answer(self, node: int, number: int, attempt: int, *fact: Any) -> Life:
-        """The task that has answered; with `fact`, what the outside must have said for it."""
-        life = self.lives[self.names[node]]
-        name = life.wanted.name
-        if not life.at_work or (life.number, life.attempt) != (number, attempt):
-            self.wrong.append(f"{name} {number}.{attempt} answers {fact}, and is not at work: {life.seen}")
-        if fact and list(fact) not in self.answers.get((name, number, attempt), []):
-            self.wrong.append(f"{name} {number}.{attempt} is recorded as {fact}, and nobody has said so")
-        return life
-
-    def _begin(self, life: Life) -> None:
-        life.number += 1
-        life.status, life.hold, life.next = QUEUED, "", False
-        life.attempt = life.tries = life.losses = life.rounds = 0
-        life.draft = life.first = None
-        life.ran_on = self._numbers(life)
-
-    def _end(self, life: Life, status: str, outcome: str | None = None, revision: int = 0) -> None:
-        life.status, life.hold, life.draft = status, "", None
-        if outcome is not None:
-            self._fix(life, revision, outcome)
-        if life.next and self._acts:
-            self._spread()  # what the end brings comes first
-            self._begin(life)
-
-    def _fix(self, life: Life, revision: int, outcome: str) -> None:
-        key = (life.wanted.name, life.number, revision)
-        if key in self.outcomes:
-            self.wrong.append(f"{key} has a second outcome")
-        self.outcomes[key] = outcome
-
-    def _follow(self, life: Life) -> None:
-        """Another number follows this one."""
-        if life.status in ENDED:
-            self._spread()  # what the end brings comes first
-            self._begin(life)
-        else:
-            life.next = True
-
-    def _stop(self, life: Life) -> None:
-        life.next = False
-        if life.status in (QUEUED, RETRYING) or life.hold or (life.at_work and life.wanted.name in self.fresh):
-            self._end(life, STOPPED)
-        elif life.status == RUNNING:
-            life.status = STOPPING
-
-    def _above(self, life: Life) -> set[str]:
-        near = {*life.wanted.needs, *life.wanted.optional}
-        return near.union(*(self._above(self.lives[name]) for name in near))
-
-    def _numbers(self, life: Life) -> dict[str, int]:
-        return {name: self.lives[name].number for name in (*life.wanted.needs, *life.wanted.optional)}
-
-    def _is_current(self, life: Life) -> bool:
-        """It ran on the latest of what it needs, which did so, too."""
-        return life.ran_on == self._numbers(life) and all(self._is_current(self.lives[n]) for n in life.ran_on)
-
-    def _is_met(self, life: Life) -> bool:
-        needs = (self.lives[name] for name in life.wanted.needs)
-        optional = (self.lives[name] for name in life.wanted.optional)
-        return all(one.status in (SUCCESS, SKIPPED) and self._is_current(one) for one in needs) and all(
-            one.status in ENDED for one in optional
-        )
-
-    def _spread(self) -> None:
-        """What is begun because its needs are met, as soon as they are; and the end, when nothing is left to do."""
-        for life in self.lives.values():
-            numbers = self._numbers(life)
-            if not self._acts or self.loose or not numbers or not self._is_met(life) or life.fired == numbers:
-                continue
-            life.fired = numbers
-            if life.status == QUEUED and not life.attempt:
-                life.ran_on = numbers
-            elif life.status in OPEN:
-                life.next = True
-            else:
-                self._begin(life)
-
-    def _finish(self) -> None:
-        """The run is over when nothing of it is open."""
-        if self.status != RUNNING or self.pending or any(life.status in OPEN for life in self.lives.values()):
-            return
-        lives = self.lives.values()
-        failed = any(life.status == FAILED and life.wanted.critical for life in lives)
-        stopped = self.cancelling or any(life.status == STOPPED for life in lives)
-        self.status = STOPPED if self.cancelling else FAILED if failed else STOPPED if stopped else SUCCESS
-        self.cancelling = False
-        self.holds.clear()
 
     # ── what is seen ────────────────────────────────────────────────────────────────────────────────────
 

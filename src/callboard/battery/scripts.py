@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from callboard.battery.promised import Wanted
+from callboard.battery.course import Wanted
 from callboard.battery.worlds import one_of, percent
 from callboard.core.plan import Plan, Retry, Review, Task
 from callboard.errors import StoreError
