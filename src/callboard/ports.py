@@ -7,7 +7,10 @@ alone knows which adapter stands behind each. Values that cross a boundary stand
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+
+from callboard.text.strict import canonical
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -444,6 +447,22 @@ class Request(NamedTuple):
     options: Json = None  # provider's own, e.g. {"labels": […]} for the offline model
     attachments: tuple[Attachment, ...] = ()
     key: str = ""  # idempotency key; not part of what is cached
+
+    def asked(self) -> Json:
+        """What it asks as plain JSON, attachments by hash, its key left out."""
+        return {
+            "model": self.model,
+            "messages": [list(message) for message in self.messages],
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+            "schema": self.schema,
+            "options": self.options,
+            "attachments": [[one.media_type, sha256(one.data).hexdigest()] for one in self.attachments],
+        }
+
+    def hash(self) -> str:
+        """SHA-256 of what it asks, hex: equal for equal questions, whatever their keys. Raises NotJson."""
+        return sha256(canonical(self.asked()).encode()).hexdigest()
 
 
 class Usage(NamedTuple):

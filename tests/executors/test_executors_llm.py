@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from callboard.errors import BudgetRefused, InvalidOutput, NotFound, Permanent, Transient
-from callboard.executors.calls import RecordedModel, call_key, prompt_hash
+from callboard.executors.calls import RecordedModel, call_key
 from callboard.executors.chain import chain, perform
 from callboard.executors.human import Human
 from callboard.executors.llm import Llm
@@ -140,7 +140,7 @@ async def test_a_call_is_reserved_then_made_then_reported(desk: Desk) -> None:
     assert ledger.rows[1, 0] == row and ledger.reserved[0].status == "reserved"
     assert (row.status, row.input_tokens, row.output_tokens, row.cost, row.at) == ("settled", 2, 1, 40, 7.0)
     assert row.key == call_key("p", desk.work(), 0) == desk.model.asked[0].key
-    assert row.prompt_hash == prompt_hash(asking("a b")) and json.loads(row.answer or "")["text"] == "answer"
+    assert row.prompt_hash == asking("a b").hash() and json.loads(row.answer or "")["text"] == "answer"
 
 
 async def test_a_call_this_number_has_paid_for_is_never_made_again(desk: Desk) -> None:

@@ -109,7 +109,7 @@ class ChildContext:
         if now - self._progressed < _EVERY and done != of:
             return
         self._progressed = now
-        line = wire.pack("progress", self.id, float(done), None if of is None else float(of), _plain(note)[:500])
+        line = wire.pack("progress", self.id, float(done), None if of is None else float(of), strict.plain(note)[:500])
         self._out.send(line)
 
 
@@ -162,7 +162,7 @@ class _Log:
         for level in levels:
             text = "\n".join(text for text, its in lines if its == level)
             text = text if len(text) <= _MOST_LOG else f"{text[: _MOST_LOG // 2]}\n…\n{text[-_MOST_LOG // 2 :]}"
-            self._out.send(wire.pack("log", self._id, _plain(text), _plain(level)))
+            self._out.send(wire.pack("log", self._id, strict.plain(text), strict.plain(level)))
 
 
 class Out:
@@ -275,7 +275,3 @@ class Prints(io.TextIOBase):
         else:
             ctx.print(text)
         return len(text)
-
-
-def _plain(text: str) -> str:
-    return text.encode(errors="replace").decode()

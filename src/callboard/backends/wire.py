@@ -78,7 +78,7 @@ def unpack(line: bytes) -> list[Any]:
 
 def error_out(error: CallboardError) -> dict[str, Json]:
     """An error as JSON; evidence that is none is left out, and of what is too long the middle."""
-    told: dict[str, Json] = {"class": type(error).__name__, "message": _cut(_plain(str(error)), _MOST_MESSAGE)}
+    told: dict[str, Json] = {"class": type(error).__name__, "message": _cut(strict.plain(str(error)), _MOST_MESSAGE)}
     for name in ("evidence", "retry_after"):
         value = getattr(error, name, None)
         if value is not None and _is_json(value):
@@ -110,7 +110,3 @@ def _is_json(value: Json) -> bool:
 
 def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most // 2]}\n…\n{text[-most // 2 :]}"
-
-
-def _plain(text: str) -> str:
-    return text.encode(errors="replace").decode()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from callboard.crash import point
 from callboard.errors import BudgetRefused, InvalidOutput, Permanent
-from callboard.executors.values import canonical, decode, encode
+from callboard.executors.values import decode, encode
 from callboard.ports import Answer, Call, Usage
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class RecordedModel:
 
     async def complete(self, request: Request, *, on_text: Callable[[str], None] | None = None) -> Answer:
         """As `ports.Model`; an answer this number has paid for comes back with `cached` set. Raises BudgetRefused."""
-        hash = prompt_hash(request)
+        hash = request.hash()
         index, had = await self._place(hash)
         if had is not None and had.status in ("settled", "cached") and had.answer is not None:
             self.calls.append(had)
@@ -112,24 +112,6 @@ def call_key(project: str, work: Work, index: int) -> str:
     attempt = work.attempt
     parts: Json = [project, attempt.run, attempt.task, attempt.item, work.number, index]
     return hashlib.sha256(encode(parts, "key").encode()).hexdigest()
-
-
-def prompt_hash(request: Request) -> str:
-    """SHA-256 of what a request asks, hex: equal for equal questions, whatever their keys."""
-    return hashlib.sha256(canonical(asked(request)).encode()).hexdigest()
-
-
-def asked(request: Request) -> Json:
-    """A request as plain JSON, its attachments by hash, its key left out."""
-    return {
-        "model": request.model,
-        "messages": [list(message) for message in request.messages],
-        "temperature": request.temperature,
-        "max_tokens": request.max_tokens,
-        "schema": request.schema,
-        "options": request.options,
-        "attachments": [[one.media_type, hashlib.sha256(one.data).hexdigest()] for one in request.attachments],
-    }
 
 
 def _settled(call: Call, answer: Answer, at: float) -> Call:

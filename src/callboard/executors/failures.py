@@ -14,6 +14,7 @@ import socket
 import traceback
 
 from callboard.errors import CallboardError, Permanent, StepError, Transient
+from callboard.text import strict
 
 _PASSING = (ConnectionError, TimeoutError, socket.gaierror, MemoryError)
 #: What the machine has too little of for now: not the step's fault, and of no use to set it down to it.
@@ -39,7 +40,7 @@ def trace(error: BaseException) -> str:
         text = "".join(traceback.format_exception(error))
     except BaseException:  # a __str__ or __repr__ of the user's that raises
         text = f"{type(error).__name__} (its text cannot be shown)"
-    text = text.encode(errors="replace").decode()
+    text = strict.plain(text)
     half = _MOST_TRACE // 2
     return text if len(text) <= _MOST_TRACE else f"{text[:half]}\n…\n{text[-half:]}"
 

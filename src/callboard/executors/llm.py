@@ -12,7 +12,6 @@ import mimetypes
 from typing import TYPE_CHECKING
 
 from callboard.errors import InvalidOutput, Permanent
-from callboard.executors.calls import asked
 from callboard.executors.flow import field
 from callboard.executors.values import text_of
 from callboard.ports import Attachment, Message, Request
@@ -44,7 +43,7 @@ class Llm:
 
     async def request(self, ctx: Context, inputs: Mapping[str, Json]) -> Json:
         """What decides the answer, as plain JSON: the cache's key is made of it."""
-        return asked(await self._asked(ctx, inputs))
+        return (await self._asked(ctx, inputs)).asked()
 
     async def _asked(self, ctx: Context, inputs: Mapping[str, Json]) -> Request:
         prompt = text_of(field(inputs, "prompt", field(inputs, "tmpl", "")))

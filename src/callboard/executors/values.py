@@ -6,7 +6,6 @@ value does not fit. An outcome is text from the start and grows by whole fields,
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from callboard.errors import NotJson
@@ -16,9 +15,8 @@ if TYPE_CHECKING:
     from callboard.ports import Json
 
 _ADVICE = "Fix: return text, numbers, true, false, None, or lists and mappings of them with text keys"
-_canonical = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True).encode
 
-decode = strict.decode
+canonical, decode = strict.canonical, strict.decode
 
 
 def encode(value: Json, task: str) -> str:
@@ -29,12 +27,6 @@ def encode(value: Json, task: str) -> str:
         raise NotJson(f"{task}: its value is not JSON: {error}. {_ADVICE}") from None
     except ValueError as error:  # a number with more digits than Python writes
         raise NotJson(f"{task}: its value is not JSON: {error}") from None
-
-
-def canonical(value: Json) -> str:
-    """JSON text that is the same for equal values: keys sorted. For hashes. Raises NotJson like `encode`."""
-    strict.check(value)
-    return _canonical(value)
 
 
 def text_of(value: Json) -> str:

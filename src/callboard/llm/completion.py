@@ -141,7 +141,7 @@ def reply_of(text: str, source: Source) -> Reply:
     said = _text(message.get("content"))
     _check_end(choice.get("finish_reason"), message, said, source)
     if not said:
-        raise InvalidOutput(f"{source.provider} answered with no text", evidence=_evidence(text, source))
+        raise InvalidOutput(f"{source.provider} answered with no text", evidence=evidence(text, source))
     return Reply(said, _name(answer.get("model")), answer.get("usage"))
 
 
@@ -186,7 +186,7 @@ class Stream:
         if not self._finish:
             raise self._broken("the stream stopped before the answer was finished")
         if not self.text:
-            raise InvalidOutput(f"{self._source.provider} answered with no text", evidence=_evidence("", self._source))
+            raise InvalidOutput(f"{self._source.provider} answered with no text", evidence=evidence("", self._source))
         return Reply(self.text, self._model, self._usage)
 
     def _add(self, choice: dict[str, Any]) -> tuple[str, bool]:
@@ -222,7 +222,7 @@ class Stream:
         self._id, self._model = self._id or id, self._model or _name(chunk.get("model"))
 
     def _broken(self, what: str) -> Transient:
-        return Transient(f"{self._source.provider}: {what}", evidence=_evidence(self.text, self._source))
+        return Transient(f"{self._source.provider}: {what}", evidence=evidence(self.text, self._source))
 
 
 def json_of(text: str, source: Source) -> Json:
@@ -234,28 +234,26 @@ def json_of(text: str, source: Source) -> Json:
         return decode(inner)
     except NotJson as error:
         said = f"the answer of {source.provider} is not JSON ({error})"
-        raise InvalidOutput(said, evidence=_evidence(text, source)) from None
+        raise InvalidOutput(said, evidence=evidence(text, source)) from None
 
 
 def _check_end(reason: Json, message: dict[str, Any], text: str, source: Source) -> None:
     """Raises unless the model finished by itself. Some servers give no reason with a whole body; that is accepted."""
-    evidence = _evidence(text, source)
+    kept = evidence(text, source)
     if message.get("tool_calls") or message.get("function_call") or reason in ("tool_calls", "function_call"):
-        evidence["calls"] = shown(
-            json.dumps(message.get("tool_calls") or message.get("function_call")), source.redaction
-        )
-        raise InvalidOutput(f"{source.provider} calls a tool, but none was offered", evidence=evidence)
+        kept["calls"] = shown(json.dumps(message.get("tool_calls") or message.get("function_call")), source.redaction)
+        raise InvalidOutput(f"{source.provider} calls a tool, but none was offered", evidence=kept)
     if message.get("refusal"):
-        evidence["refusal"] = shown(str(message["refusal"]), source.redaction)
-        raise InvalidOutput(f"the model of {source.provider} refused to answer", evidence=evidence)
+        kept["refusal"] = shown(str(message["refusal"]), source.redaction)
+        raise InvalidOutput(f"the model of {source.provider} refused to answer", evidence=kept)
     reason = reason.lower() if isinstance(reason, str) else reason
     if reason in _NO_ROOM:
         said = f"the answer of {source.provider} was cut off for want of room; raise max_tokens"
-        raise InvalidOutput(said, evidence=evidence)
+        raise InvalidOutput(said, evidence=kept)
     if reason == "content_filter":
-        raise InvalidOutput(f"{source.provider} withheld the answer (content filter)", evidence=evidence)
+        raise InvalidOutput(f"{source.provider} withheld the answer (content filter)", evidence=kept)
     if reason is not None and reason not in _WHOLE:
-        raise Transient(f"{source.provider} ended the answer with {str(reason)[:40]!r}", evidence=evidence)
+        raise Transient(f"{source.provider} ended the answer with {str(reason)[:40]!r}", evidence=kept)
 
 
 def _object(text: str, source: Source) -> dict[str, Any]:
@@ -291,8 +289,9 @@ def _name(value: Json) -> str:
 
 
 def _nonsense(what: str, text: str, source: Source) -> Transient:
-    return Transient(f"{source.provider} answered with {what}", evidence=_evidence(text, source))
+    return Transient(f"{source.provider} answered with {what}", evidence=evidence(text, source))
 
 
-def _evidence(text: str, source: Source) -> dict[str, Any]:
+def evidence(text: str, source: Source) -> dict[str, Any]:
+    """What is kept of an answer that is none."""
     return {"provider": source.provider, "status": 200, "body": shown(text, source.redaction)}

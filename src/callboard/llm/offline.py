@@ -13,7 +13,6 @@ forgotten cannot be hidden from it. `temperature` is taken and changes nothing: 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
 import re
@@ -202,7 +201,7 @@ def _within(asked: Asked, most: int | None) -> str:
 def _note(ledger: Path, request: Request, at: float) -> None:
     """Append a line to the ledger and have it on the disk. One write, so that processes may share the file."""
     line = json.dumps(
-        {"key": request.key, "model": NAME, "prompt_hash": prompt_hash(request), "at": at, "pid": os.getpid()},
+        {"key": request.key, "model": NAME, "prompt_hash": request.hash(), "at": at, "pid": os.getpid()},
         separators=(",", ":"),
     )
     point("provider.write")
@@ -213,18 +212,3 @@ def _note(ledger: Path, request: Request, at: float) -> None:
         point("provider.written")
     finally:
         os.close(file)
-
-
-def prompt_hash(request: Request) -> str:
-    """SHA-256 of what a request asks, hex: of its canonical JSON, attachments by hash, its key left out."""
-    asked = {
-        "model": request.model,
-        "messages": [list(message) for message in request.messages],
-        "temperature": request.temperature,
-        "max_tokens": request.max_tokens,
-        "schema": request.schema,
-        "options": request.options,
-        "attachments": [[one.media_type, hashlib.sha256(one.data).hexdigest()] for one in request.attachments],
-    }
-    text = json.dumps(asked, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from callboard.errors import Permanent, StepError, Transient, Unreachable
-from callboard.llm.completion import Source, Stream, body_of, reply_of
+from callboard.llm.completion import Source, Stream, body_of, evidence, reply_of
 from callboard.llm.faults import of_status, shown
 from callboard.llm.secret import Redaction
 from callboard.llm.sse import Event, Events
@@ -135,7 +135,7 @@ class Client:
                 break
         if events.is_inside and not stream.has_ended:
             raise Transient(
-                f"{source.provider}: the stream stopped inside an event", evidence=_kept(stream.text, source)
+                f"{source.provider}: the stream stopped inside an event", evidence=evidence(stream.text, source)
             )
         return stream.reply()
 
@@ -207,15 +207,15 @@ async def _all(chunks: AsyncIterator[bytes]) -> bytes:
 def _decoded(body: bytes, kind: str, source: Source) -> str:
     """The text of a body that ought to be JSON. Raises Transient for a web page, nothing, or bytes that are no text."""
     if not body.strip():
-        raise Transient(f"{source.provider} answered with nothing", evidence=_kept("", source))
+        raise Transient(f"{source.provider} answered with nothing", evidence=evidence("", source))
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError:
         said = f"{source.provider} answered with bytes that are not UTF-8"
-        raise Transient(said, evidence=_kept(body.decode("utf-8", "replace"), source)) from None
+        raise Transient(said, evidence=evidence(body.decode("utf-8", "replace"), source)) from None
     if kind in ("text/html", "application/xhtml+xml") or text.lstrip()[:1] == "<":
         said = f"a web page came instead of an answer of {source.provider}"
-        raise Transient(f"{said}: a wrong base URL, or a network that wants a login", evidence=_kept(text, source))
+        raise Transient(f"{said}: a wrong base URL, or a network that wants a login", evidence=evidence(text, source))
     return text
 
 
@@ -224,7 +224,3 @@ def _fed(events: Events, chunk: bytes, source: Source) -> list[Event]:
         return list(events.feed(chunk))
     except UnicodeDecodeError:
         raise Transient(f"the stream of {source.provider} holds bytes that are not UTF-8") from None
-
-
-def _kept(text: str, source: Source) -> dict[str, object]:
-    return {"provider": source.provider, "status": 200, "body": shown(text, source.redaction)}

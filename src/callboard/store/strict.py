@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from callboard.errors import NotJson
 from callboard.store.packing import unpack
 from callboard.text import strict
+from callboard.text.strict import plain as plain
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -49,11 +50,6 @@ def check_outcome(text: str, what: str) -> None:
             pass  # told below, in words
     if type(check(text, what)) is not dict:
         raise NotJson(f"{what} is not a JSON object")
-
-
-def plain(text: str) -> str:
-    """Text for people (a reason, a log line) with lone surrogates replaced."""
-    return text.encode(errors="replace").decode()
 
 
 def outcome_of(id: int) -> str:

@@ -19,6 +19,7 @@ from callboard.errors import NotJson
 DEPTH = 100
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False).encode
+_canonical = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True).encode
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -34,6 +35,17 @@ def encode(value: Any) -> str:
     elif value is not None and type(value) is not bool and type(value) is not int:
         check(value)
     return _encode(value)
+
+
+def canonical(value: Any) -> str:
+    """JSON text that is the same for equal values: keys sorted. For hashes. Raises NotJson like `encode`."""
+    check(value)
+    return _canonical(value)
+
+
+def plain(text: str) -> str:
+    """Text for people (a reason, a log line) with lone surrogates replaced."""
+    return text.encode(errors="replace").decode()
 
 
 def decode(text: str | bytes) -> Any:

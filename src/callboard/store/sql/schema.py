@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import apsw
 
 from callboard.crash import point
-from callboard.errors import StoreDamaged, StoreRefused
+from callboard.errors import StoreRefused
+from callboard.store.sql.telling import damaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -264,7 +265,7 @@ def version(connection: apsw.Connection) -> int:
         return 0
     if connection.execute("PRAGMA application_id").fetchone() != (APPLICATION,):
         if is_ours(connection):
-            raise _damaged(connection.filename, "it has our tables, and the mark of another program")
+            raise damaged(connection.filename, "it has our tables, and the mark of another program")
         raise StoreRefused(f"{connection.filename} is a database, but not one of Callboard")
     number: int = connection.execute("SELECT max(number) FROM schema_version").get
     return number
@@ -283,16 +284,12 @@ def check(connection: apsw.Connection, known: int) -> None:
     numbers = [row[0] for row in connection.execute("SELECT number FROM schema_version ORDER BY number")]
     is_odd = numbers != list(range(1, have + 1)) or (have < known and _made(MIGRATIONS[:have]) != _made(MIGRATIONS))
     if is_odd and is_ours(connection):
-        raise _damaged(path, f"it says that it has schema {have}, and its tables are those of {known}")
+        raise damaged(path, f"it says that it has schema {have}, and its tables are those of {known}")
     if have > known:
         raise StoreRefused(
             f"{path} was written by a newer Callboard (schema {have}, this one knows {known}). "
             "Upgrade: pip install --upgrade callboard"
         )
-
-
-def _damaged(path: str, what: str) -> StoreDamaged:
-    return StoreDamaged(f"{path} is damaged: {what}. It is kept as it is; mend it with: callboard repair")
 
 
 def upgrade(connection: apsw.Connection, migrations: Sequence[str], at: float, backup: Callable[[int], None]) -> None:

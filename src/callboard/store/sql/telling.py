@@ -49,5 +49,5 @@ def _constraint(error: apsw.ConstraintError) -> CallboardError:
     return StoreError(f"refused by the store: {text}")
 
 
-def damaged(path: Path, what: str) -> StoreDamaged:
+def damaged(path: Path | str, what: str) -> StoreDamaged:
     return StoreDamaged(f"{path} is damaged: {what}. It is kept as it is; mend it with: callboard repair")

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from callboard.core.deadline import Deadline, Now
+from callboard.core.executions import pack
 from callboard.core.facts import Heard, encode
 from callboard.core.plan import Plan, Task, dump
 from callboard.ports import Call, Owner, Records, RunRow, Store
@@ -94,7 +95,7 @@ def dead(owner: Owner) -> bool:
 
 
 def packed(run: int, node: int, number: int = 1) -> int:
-    return run << 40 | node << 20 | number
+    return pack(run, node, number)
 
 
 def row_of(run: int, node: int, number: int = 1, status: int = RUNNING, began: int = 1, **more: Any) -> tuple[Any, ...]:
