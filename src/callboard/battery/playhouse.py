@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from hashlib import sha256
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from callboard.battery import history
@@ -22,7 +23,7 @@ from callboard.battery.promised import Promise
 from callboard.battery.reach import Claims, Disk, Reach
 from callboard.battery.scripts import Script, a_plan, wanted
 from callboard.battery.show import Wrong
-from callboard.battery.worlds import Seeded
+from callboard.battery.worlds import Seeded, what_helps
 from callboard.core import facts as f
 from callboard.core import plan as plans
 from callboard.engine.apply import apply
@@ -295,25 +296,13 @@ class Playhouse:
                 if not one.end.done():
                     self._answer(key, "success", 0)
             for run, loaded in self.audience.unfinished():
-                self._help(run, loaded)
+                self.command(run, *islice(what_helps(loaded), 1))
             self._run(1.0)
             self.observe()
             if not (self.audience.unfinished() or self.audience.unheard):
                 return self._judge()
         unfinished, unheard = [run for run, _ in self.audience.unfinished()], self.audience.unheard
         raise Wrong(f"everything answers, and runs {unfinished} do not end, letters {unheard} are not taken up")
-
-    def _help(self, run: int, loaded: Run) -> None:
-        """What a person would do about a run that waits for one."""
-        lifts: dict[str, f.Fact] = {"paused": f.Resumed(), "interrupted": f.Continued()}
-        if loaded.holds:
-            return self.command(run, lifts[min(loaded.holds)])
-        for node in sorted(loaded.held):
-            row, name = loaded.nodes[node], loaded.name_of(node)
-            if row.draft is not None:
-                return self.command(run, f.Approved(name, row.number, row.draft.hash))
-            return self.command(run, f.Decided(name, row.number, "done"))
-        return None
 
     def _judge(self) -> None:
         """What is left when it is over. Raises Wrong."""

@@ -24,7 +24,7 @@ from callboard.battery.outside import Outside
 from callboard.battery.player import Clock, Player
 from callboard.battery.proof import Found
 from callboard.battery.reach import Claims, Disk, Reach
-from callboard.battery.worlds import Seeded, a_persons_fact, a_plan, percent
+from callboard.battery.worlds import Seeded, a_persons_fact, a_plan, percent, what_helps
 from callboard.core import facts as f
 from callboard.core import plan as plans
 from callboard.core import rows
@@ -241,7 +241,8 @@ class Simulation:
             if not unfinished:
                 return
             for run in unfinished:
-                self._help(run)
+                for fact in what_helps(self._loaded(run)):
+                    self.command(run, fact)
         for run in self.runs():
             loaded = self._loaded(run)
             if loaded.status not in ENDED:
@@ -266,19 +267,6 @@ class Simulation:
 
     def _loaded(self, run: int) -> Run:
         return rows.loaded(self.store.load(run))
-
-    def _help(self, run: int) -> None:
-        loaded = self._loaded(run)
-        if loaded.holds:
-            hold: dict[str, f.Fact] = {"paused": f.Resumed(), "interrupted": f.Continued(), "budget": f.Raised(9.0)}
-            self.command(run, hold[min(loaded.holds)])
-        for node in sorted(loaded.held):
-            row = loaded.nodes[node]
-            name = loaded.name_of(node)
-            if row.hold == "review" and row.draft is not None:
-                self.command(run, f.Approved(name, row.number, row.draft.hash))
-            else:
-                self.command(run, f.Decided(name, row.number, "done"))
 
     def _judge(self) -> None:
         """What is left when it is over."""

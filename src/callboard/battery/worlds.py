@@ -27,6 +27,8 @@ from callboard.core.plan import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from callboard.core.run import Run
 
 
@@ -166,3 +168,16 @@ def a_persons_fact(chance: Chance, run: Run) -> f.Fact:
         case 14:
             return f.Rejected(name, number, "shorter")
     return f.Decided(name, number, one_of(chance, ("done", "redo", "failed")))
+
+
+def what_helps(run: Run) -> Iterator[f.Fact]:
+    """What people say to a run that waits for them; nothing when it waits for nobody."""
+    lifts: dict[str, f.Fact] = {"paused": f.Resumed(), "interrupted": f.Continued(), "budget": f.Raised(9.0)}
+    if run.holds:
+        yield lifts[min(run.holds)]
+    for node in sorted(run.held):
+        row, name = run.nodes[node], run.name_of(node)
+        if row.hold == "review" and row.draft is not None:
+            yield f.Approved(name, row.number, row.draft.hash)
+        else:
+            yield f.Decided(name, row.number, "done")
