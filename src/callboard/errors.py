@@ -214,8 +214,6 @@ class WorkerLost(CallboardError):
     The attempt begins again; one whose process is lost three times in a row is set aside, with its `evidence`.
     """
 
-    worker_lost = True
-
     def __init__(self, message: str, *, innocent: bool = False, evidence: object = None, begun: bool = True) -> None:
         super().__init__(message)
         self.innocent, self.evidence, self.begun = innocent, evidence, begun

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from callboard.errors import InvalidName, Permanent, Transient
+from callboard.errors import InvalidName, Permanent, Transient, WorkerLost
 from callboard.executors.chain import chain, perform, seen
 from callboard.executors.context import Contexts
 from callboard.executors.files import AiResult, Content
@@ -198,9 +198,6 @@ async def test_what_one_attempt_may_gather_has_an_end(desk: Desk) -> None:
 
 
 async def test_errors_become_step_errors_and_a_loss_stays_a_loss(desk: Desk) -> None:
-    class Lost(Exception):
-        worker_lost = True
-
     async def raises(error: Exception) -> None:
         async def last(work: Any, ctx: Any) -> Done:
             raise error
@@ -208,7 +205,7 @@ async def test_errors_become_step_errors_and_a_loss_stays_a_loss(desk: Desk) -> 
         await chain([collect], last)(desk.work(), desk.context())
 
     for error, kind in (
-        (Lost(), Lost),
+        (WorkerLost("l"), WorkerLost),
         (TimeoutError(), TimeoutError),
         (InvalidName("n"), Permanent),
         (KeyError("k"), Permanent),

@@ -35,7 +35,7 @@ from callboard.core.facts import (
 )
 from callboard.engine.deadlines import Deadlines
 from callboard.engine.held import AtWork
-from callboard.errors import BudgetRefused, NoRoom, StepError, StoreDamaged, StoreError, Transient
+from callboard.errors import BudgetRefused, NoRoom, StepError, StoreDamaged, StoreError, Transient, WorkerLost
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -291,12 +291,12 @@ def _done(at: AtWork, work: Work, done: Done, notices: tuple[Notice, ...]) -> Fa
 def failure(at: AtWork, error: BaseException) -> Fact:
     """The fact behind an error of a backend or an executor."""
     name = at.node, at.number, at.attempt
-    if getattr(error, "worker_lost", False):
-        if getattr(error, "innocent", False):  # it was ended because of another attempt
-            if _is_once(at) and getattr(error, "begun", True):
-                return Failed(*name, "unknown", _why(error), _json(getattr(error, "evidence", None)))
+    if isinstance(error, WorkerLost):
+        if error.innocent:  # it was ended because of another attempt
+            if _is_once(at) and error.begun:
+                return Failed(*name, "unknown", _why(error), _json(error.evidence))
             return Halted(*name)
-        return LeaseLost(*name, "worker", _clean(str(error)).strip(), _json(getattr(error, "evidence", None)))
+        return LeaseLost(*name, "worker", _clean(str(error)).strip(), _json(error.evidence))
     match error:
         case BudgetRefused():
             return Refused(*name, _why(error))

@@ -16,6 +16,7 @@ import inspect
 import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from callboard import errors
 from callboard.errors import Permanent
 from callboard.ports import Answer, Done, Json, Page, Request, Usage, Work
 
@@ -44,10 +45,11 @@ class Begun(NamedTuple):
     attempt: int
 
 
-class WorkerLost(Exception):
+class WorkerLost(errors.WorkerLost):
     """In a script: the worker dies in the middle of the attempt."""
 
-    worker_lost = True
+    def __init__(self) -> None:
+        super().__init__("")
 
 
 class ScriptedBackend:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from callboard.errors import StepError
+from callboard.errors import StepError, WorkerLost
 from callboard.executors.failures import step_error
 from callboard.executors.values import with_field
 
@@ -21,11 +21,9 @@ async def collect(work: Work, ctx: Context, handler: Handler) -> Done:
     """Needs a context that wiring's `Contexts` made. Raises StepError, TimeoutError and a backend's own loss."""
     try:
         done = await handler(work, ctx)
-    except (StepError, TimeoutError):
+    except (StepError, TimeoutError, WorkerLost):
         raise
     except Exception as error:
-        if getattr(error, "worker_lost", False):
-            raise
         raise step_error(error) from error
     done = _with_reads(done, ctx)
     return done if done.skipped else _with_all(done, ctx)
