@@ -14,12 +14,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import callboard.backends as _here
-from callboard.backends import asks, supervisor, wire
+from callboard.backends import asks, ears, supervisor, wire
+from callboard.backends.flight import STOPPED, Flight
 from callboard.core.pace import Pace
 from callboard.errors import CallboardError, Permanent, WorkerLost
 
@@ -35,7 +35,6 @@ _MOST_ASKS = 1_000  # questions of a child that wait for their answer; beyond th
 _MOST_LINES = 50  # of what is read at once that are passed on
 _LONGEST_LINE = 4_096  # bytes of a line of its output that are passed on
 _RATE, _BURST = 16 << 20, 32 << 20  # bytes of its output that are read a second, after so many
-_MOST_LOSSY, _LOSSY_RATE = 1_000, 100  # log lines and signs of progress of a call: at first, and then a second
 _MOST_STRAYS = 10_000  # of calls that have ended
 _BOOT = (
     "import sys, importlib.util as u\n"
@@ -59,46 +58,6 @@ class Settings(NamedTuple):
     nice: int = supervisor.NICE
     output: Callable[[str], None] = lambda line: None  # what a child writes outside of any call
     whose: str = ""
-
-
-class Flight:
-    """One call in flight. `ended` is set to its value, its StepError or WorkerLost; to None when it was stopped."""
-
-    __slots__ = ("_how", "_lossy", "asks", "began", "ctx", "ended", "id", "is_stopping")
-
-    def __init__(self, id: int, ctx: Context) -> None:
-        self.id, self.ctx, self.is_stopping, self.began = id, ctx, False, _boottime()
-        self._lossy = 0
-        self.ended: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.asks: set[asyncio.Task[None]] = set()
-        self._how: tuple[Json, Exception | None] | None = None
-
-    def outlive(self) -> None:
-        """The cancellation of who awaited it has taken `ended` along: have a new one. (A shield costs every call.)"""
-        if self.ended.cancelled():
-            self.ended = asyncio.get_running_loop().create_future()
-            if self._how is not None:  # it ended just between the cancellation and now
-                self.end(*self._how)
-
-    def tells(self) -> None:
-        """Something that may be lost. Raises ValueError for more than its own side ever sends."""
-        self._lossy += 1
-        if self._lossy > _MOST_LOSSY and self._lossy > _MOST_LOSSY + _LOSSY_RATE * (_boottime() - self.began):
-            raise ValueError("more log lines than a call can have")
-
-    def end(self, value: Json = None, error: Exception | None = None) -> None:
-        self._how = value, error
-        for ask in self.asks:
-            ask.cancel()
-        if self.ended.done():
-            return
-        if error is not None:
-            self.ended.set_exception(error)
-        else:
-            self.ended.set_result(value)
-
-
-STOPPED = object()  # the value of a flight that was asked to stop and did
 
 
 class Child:
@@ -203,7 +162,7 @@ class Child:
         files: list[Any] = []
         try:
             files = self._start(marked)
-            for file, protocol in zip(files, (_Status(self), _Wire(self), _Output(self)), strict=False):
+            for file, protocol in zip(files, (ears.Status(self), ears.Wire(self), ears.Output(self)), strict=False):
                 pipes.append(await self._reading(file, protocol))
             self._wire = (await self._loop.connect_write_pipe(asyncio.BaseProtocol, files[3]))[0]
             pipes.append(self._wire)
@@ -306,6 +265,10 @@ class Child:
         self._has_ended = True
         if not self._gone.done():
             self._gone.set_result(None)
+
+    def wire_ended(self) -> None:
+        """It has closed its pipe: one that lives on is of no use any more."""
+        self.kill(_DIED)
 
     def heard(self, line: bytes) -> None:
         """One line of the child. Whatever is wrong with it, the child is lost and nothing else."""
@@ -429,69 +392,6 @@ def _last_words(said: str) -> str:
     lines = said.splitlines()
     fatal = [line for line in lines if line.startswith("Fatal Python error")]
     return f": {(fatal or lines)[-1][:200]}" if lines else ""
-
-
-class _Status(asyncio.Protocol):
-    """The supervisor's pipe: its end is the child's end."""
-
-    def __init__(self, child: Child) -> None:
-        self._child = child
-
-    def data_received(self, data: bytes) -> None:
-        self._child.status += data
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._child.supervisor_ended()
-
-
-class _Wire(asyncio.Protocol):
-    """The child's lines. A child that closes its pipe and lives on is of no use any more; to one that talks nonsense
-    nobody listens until its end."""
-
-    def __init__(self, child: Child) -> None:
-        self._child, self._lines = child, wire.Lines()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.ReadTransport)
-        self._child.ears = transport
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            lines = self._lines.cut(data)
-        except ValueError as error:
-            self._child.doubt(str(error))
-            lines = []
-        for line in lines:
-            if self._child.is_believed:
-                self._child.heard(line)
-        if not self._child.is_believed and self._child.ears is not None:
-            self._lines = wire.Lines()
-            self._child.ears.pause_reading()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._child.kill(_DIED)
-
-
-class _Output(asyncio.Protocol):
-    """What the child writes to its standard output and error. A flood of it waits in the child."""
-
-    def __init__(self, child: Child) -> None:
-        self._child = child
-        self._transport: asyncio.ReadTransport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.ReadTransport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        wait = self._child.wrote(data)
-        if wait and self._transport is not None:
-            self._transport.pause_reading()
-            asyncio.get_running_loop().call_later(wait, self._transport.resume_reading)
-
-
-def _boottime() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _package() -> str:

@@ -19,7 +19,8 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from callboard.backends.child import STOPPED, Child, Flight, Settings
+from callboard.backends.child import Child, Settings
+from callboard.backends.flight import STOPPED, Flight
 from callboard.backends.wire import encode
 from callboard.errors import CallboardError, Permanent, StepError, WorkerLost
 from callboard.ports import Done
