@@ -146,6 +146,11 @@ def _lies_there(root: Path, path: str, hash: str) -> bool:
     return any(_digest(file) == hash for file in place.iterdir() if file.is_file() and file.name.startswith(name))
 
 
+def unlike(found: Mapping[str, bytes], meant: Mapping[str, bytes]) -> list[str]:
+    """Documents that are not as they should be, too many or missing."""
+    return sorted(path for path in found.keys() | meant.keys() if found.get(path) != meant.get(path))
+
+
 # ── what has to be so in the end ────────────────────────────────────────────────────────────────────────────
 
 

@@ -11,7 +11,6 @@ known.
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 from contextlib import chdir, closing
 from pathlib import Path
@@ -29,6 +28,7 @@ from callboard.app.views import run as views
 from callboard.app.views.doctor import doctor
 from callboard.app.wiring import House
 from callboard.battery import history
+from callboard.battery.aftermath import asked
 from callboard.battery.damages import DAMAGES, Harm, Place
 from callboard.battery.history import DATABASE
 from callboard.battery.proof import Found
@@ -307,19 +307,16 @@ def _to_the_end(world: World, folder: Path, gone: set[str]) -> list[str]:
     """All runs that there are end as they would have, and what was paid and is known is not paid again."""
     with closing(SQLiteStore(folder / DATABASE)) as store:
         settled = {call.key for row in store.runs(most=1000) for call in store.calls(row.number) if call.answer}
-    asked = len(_asked(folder))
+    before = len(asked(folder))
     statuses, documents = end(folder)
+    made_since = [call["key"] for call in asked(folder)[before:]]
     told, made = world.ending
     wrong = [f"{id} ended as {statuses.get(id)}, not {status}" for id, status in told.items()
              if id not in gone and statuses.get(id) != status]  # fmt: skip
     wrong += [f"{id} is not ours" for id in statuses.keys() - told.keys()]
     wrong += [f"{path} is not what it would have been" for path, data in made.items()
               if f"run-{path.partition('/')[0]}" not in gone and documents.get(path) != data]  # fmt: skip
-    return wrong + [f"the call {key} was made again" for key in _asked(folder)[asked:] if key in settled]
-
-
-def _asked(folder: Path) -> list[str]:
-    return [json.loads(line)["key"] for line in (folder / LEDGER).read_text("utf-8").splitlines()]
+    return wrong + [f"the call {key} was made again" for key in made_since if key in settled]
 
 
 # ── what was hit ────────────────────────────────────────────────────────────────────────────────────────

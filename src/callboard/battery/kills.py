@@ -228,9 +228,9 @@ def killed_runs(root: Path, chance: Random, usual: Undisturbed, tally: Tally) ->
 
 def _ended(show: Show, played: Workload, usual: Undisturbed) -> list[str]:
     """What is not as it has to be when a show has ended."""
-    found, meant = documents(show.root, played), usual.documents[played.name]
+    found = documents(show.root, played)
     copy_if_due(show.root)
-    wrong = [f"{path} differs" for path in sorted(found.keys() | meant.keys()) if found.get(path) != meant.get(path)]
+    wrong = [f"{path} differs" for path in aftermath.unlike(found, usual.documents[played.name])]
     return wrong + aftermath.litter(show.root) + aftermath.unsound(show.root)
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from callboard.battery import crowd, history
+from callboard.battery.aftermath import asked, repeated, unlike
 from callboard.battery.census import below, seconds_of
 from callboard.battery.crowd import Crowd, Member, Noise, let_pass, until
 from callboard.battery.disks import mount, read_only
@@ -234,7 +235,7 @@ def trial(folder: str, show: str, kind: str, cycles: int, seed: int, before: str
             wrong = [f"cycle {n}: {what}" for n, one in enumerate(found, 1) for what in one.wrong]
             code = run.wait()
             wrong += [f"the run left with {code}: {run.said()[-1500:]}"] if code else []
-            wrong += _differing(disk, place / LEDGER, work, expected)
+            wrong += _differing(disk, place, work, expected)
         except TookTooLong as error:
             wrong.append(f"{error}; the run has said: {run.said()[-1500:]}")
     if wrong:
@@ -348,12 +349,10 @@ def _share(run: Member) -> float:
     return (sum(map(seconds_of, pids)) - used) / (time.monotonic() - began)
 
 
-def _differing(disk: Path, books: Path, work: Workload, expected: Mapping[str, bytes]) -> list[str]:
+def _differing(disk: Path, place: Path, work: Workload, expected: Mapping[str, bytes]) -> list[str]:
     """What is not as if nothing had been."""
-    found = documents(disk, work)
-    other = sorted(path for path in expected.keys() | found.keys() if found.get(path) != expected.get(path))
+    other = unlike(documents(disk, work), expected)
     wrong = [f"{len(other)} documents are not as they should be: {', '.join(other[:5])}"] if other else []
-    calls = [json.loads(line)["key"] for line in books.read_text().splitlines()] if work.name == "models" else []
-    if len(calls) != len(set(calls)):
-        wrong.append(f"{len(calls) - len(set(calls))} calls were made twice")
+    if twice := repeated(asked(place)) if work.name == "models" else 0:
+        wrong.append(f"{twice} calls were made twice")
     return wrong + check(disk / DATABASE)
