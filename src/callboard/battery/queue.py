@@ -87,6 +87,8 @@ def prove_queue(proving: Proving) -> Found:
     wrong += _carried_out(folder, database, accepted, room) + check(database)
     reads = _told(folder / "reads.json").get("seconds", [9.0])
     late, grown = p99(reads), max(one["grown MB"] for one in told)
+    if not reads:
+        wrong.append("nobody has read anything, which proves nothing")
     if late > READS + 2 * noise.worst:
         wrong.append(f"a list of runs took {late:.2f} s, on a machine that was {noise.worst:.2f} s late")
     if grown > FLAT:
