@@ -39,7 +39,6 @@ EXCEPTIONS = {
     "store/room.py:Reserve._link": "its caller has points before and after it",
     "store/room.py:Reserve._rename": "its caller's caller has points before and after it",
     "store/room.py:_nameless": "a file without a name goes with its process",
-    "store/sql/database.py:Database.rows": "a connection that only reads",
     "store/sql/database.py:Database._rows": "a connection that only reads",
     "store/sql/database.py:Database._connect_to_write": "a temporary view, in memory; the file was made by then",
     "store/sql/database.py:Database._open_to_write": "what it calls has points; a count can be mended again",

@@ -269,9 +269,11 @@ def test_without_descriptors_the_second_to_read_waits_for_the_first(
         assert asked.wait(20)
     second.join(20)
     assert found == [[]]
-    store._idle.clear()
+    store._readers.idle.clear()
     with pytest.raises(StoreError, match="cannot be opened for this"):
         store.runs()
+    with pytest.raises(StoreError, match="cannot be opened for this"), store.snapshot():
+        pass
 
 
 # ── reading only ────────────────────────────────────────────────────────────────────────────────────────

@@ -34,6 +34,7 @@ from callboard.store.sql import backups, files, gate, schema
 from callboard.store.sql import queries as q
 from callboard.store.sql.doubt import Doubt
 from callboard.store.sql.lock import WriteLock
+from callboard.store.sql.readers import Readers
 from callboard.store.sql.telling import damaged, translated
 from callboard.store.sql.witness import Witness
 
@@ -47,9 +48,6 @@ SETTINGS = "PRAGMA busy_timeout = 60000; PRAGMA temp_store = MEMORY; PRAGMA sync
 Row = tuple[Any, ...]
 _open: WeakSet[Database] = WeakSet()
 
-#: Seconds in which whoever reads is done with it.
-_OVER = 5.0
-
 
 class Database:
     """A project's database file. Connections are disowned in a forked child; use them from one thread at a time."""
@@ -60,8 +58,7 @@ class Database:
         gate.check_file_system(path)
         self.path, self.readonly, self._vfs = path, readonly, vfs
         self._process = os.getpid()
-        self._idle: list[apsw.Connection] = []
-        self._lent = set[apsw.Connection]()
+        self._readers = Readers(lambda: self._reader())
         self._lock: WriteLock | None = None
         self._writer: apsw.Connection | None = None
         self._watcher: apsw.Connection | None = None
@@ -91,21 +88,17 @@ class Database:
         self._here()
         if (held := getattr(self._held, "reader", None)) is not None:
             return self._rows(held, query, bindings)
+        connection = self._borrowed()
         try:
-            connection = self._lend()
-            try:
-                found: list[Row] = connection.execute(query, bindings).fetchall()
-            finally:
-                self._give_back(connection)
-        except (apsw.Error, UnicodeDecodeError) as error:
-            raise translated(error, self.path) from error
-        return found
+            return self._rows(connection, query, bindings)
+        finally:
+            self._readers.give_back(connection)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """What this thread reads meanwhile is of one moment. Not for long: the log cannot be copied back over it."""
         self._here()
-        connection = self._lend()
+        connection = self._borrowed()
         self._held.reader = connection
         try:
             self._rows(connection, "BEGIN")
@@ -113,34 +106,13 @@ class Database:
         finally:
             self._held.reader = None
             roll_back(connection)
-            self._give_back(connection)
+            self._readers.give_back(connection)
 
-    def _lend(self) -> apsw.Connection:
-        """A connection to read with: an idle one, else a new one."""
+    def _borrowed(self) -> apsw.Connection:
         try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = self._another()
-        self._lent.add(connection)
-        return connection
-
-    def _another(self) -> apsw.Connection:
-        """Where none can be opened, as no descriptors are left, one of those that others read with: soon they are done,
-        and no step should fail because it was the second to read."""
-        until = time.monotonic() + _OVER
-        while True:
-            try:
-                return self._reader()
-            except apsw.CantOpenError:
-                if not (self._idle or self._lent) or time.monotonic() > until:
-                    raise
-            time.sleep(0.005)
-            with suppress(IndexError):
-                return self._idle.pop()
-
-    def _give_back(self, connection: apsw.Connection) -> None:
-        self._idle.append(connection)
-        self._lent.discard(connection)
+            return self._readers.lend()
+        except apsw.Error as error:
+            raise translated(error, self.path) from error
 
     def _rows(self, connection: apsw.Connection, query: str, bindings: Sequence[Any] = ()) -> list[Row]:
         try:
@@ -239,10 +211,11 @@ class Database:
         self._witness.close()
 
     def _close_all(self) -> None:
-        for connection in (*self._idle, self._watcher):
+        for connection in (*self._readers.idle, self._watcher):
             if connection is not None:
                 self._close(connection)
-        self._idle, self._watcher = [], None
+        self._readers.idle.clear()
+        self._watcher = None
         if self._lock is not None:
             if self._writer is not None:
                 with self._lock:
@@ -265,7 +238,7 @@ class Database:
         if mark := self._witness.before():
             self.faults.append(mark)
         reader = self._reader()
-        self._idle.append(reader)
+        self._readers.idle.append(reader)
         have, known = schema.version(reader), len(schema.MIGRATIONS)
         schema.check(reader, known)
         if self._witness.is_another(reader):
@@ -412,7 +385,7 @@ class Database:
 
     def _disown(self) -> None:
         """In a forked child: closing an inherited connection could write to the parent's file, so it never is."""
-        for connection in (*self._idle, self._watcher, self._writer):
+        for connection in (*self._readers.idle, self._watcher, self._writer):
             if connection is not None:
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
         if self._lock is not None:
