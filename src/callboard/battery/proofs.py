@@ -1,5 +1,5 @@
 """The list of proofs, in the order they are run. Sizes are for a machine with two cores: gate within eight minutes,
-nightly within two hours."""
+nightly within two hours, two proofs at once (`--jobs 2`)."""
 
 from __future__ import annotations
 
