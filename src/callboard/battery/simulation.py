@@ -153,7 +153,9 @@ class Simulation:
         self.world.spend(player.process, self.world.between(0.0, 0.01) * self.disk.slow)
         if self.disk.full or (not self.calm and self.world.chance(5)):
             raise OSError("the disk is full")
-        self.files[run, path] = hash
+        latest = self.store.document(run, path)
+        if latest is None or not latest.is_ours or latest.hash == hash:  # else a later version of ours is there
+            self.files[run, path] = hash
 
     async def probe(self, run: int, order: Evaluate) -> f.Judged:
         world = self.world

@@ -68,7 +68,7 @@ class Publisher:
         try:
             while queue and not held.lost:
                 path, hash, replaces, id = queue[0]
-                placed = await self._put_in_place(held.number, path, hash, replaces)
+                placed = await self._put_in_place(held, path, hash, replaces)
                 if placed is None:
                     return
                 queue.popleft()
@@ -95,18 +95,18 @@ class Publisher:
         if placed.beside:
             self._post(held, DocumentEdited(path, replaces or "", placed.theirs))
 
-    async def _put_in_place(self, run: int, path: str, hash: str, replaces: str | None) -> Placed | None:
-        """Where it is now; None when the engine ends while it cannot be put in place."""
+    async def _put_in_place(self, held: Held, path: str, hash: str, replaces: str | None) -> Placed | None:
+        """Where it is now; None when the engine ends or loses the run while it cannot be put in place."""
         tried, told = 0, ""
         while self._put is not None:
             try:
                 point("document.place")
-                placed = await asyncio.to_thread(self._put, run, path, hash, replaces)
+                placed = await asyncio.to_thread(self._put, held.number, path, hash, replaces)
                 point("document.placed")
                 return placed if isinstance(placed, Placed) else Placed()
             except Exception as error:  # also no thread, no memory: what is recorded is put in place some time
                 why = f"{path} cannot be put in place: {error}"
-            if self.closing:
+            if self.closing or held.lost:
                 return None
             self._misplaced()
             if why != told:

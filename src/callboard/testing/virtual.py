@@ -160,8 +160,8 @@ class Host:
         self._wall, self._since, self._rate = self.now().wall + seconds, self.world.time, rate
 
     def suspend(self, seconds: float) -> None:
-        self.asleep = True
-        self.world.after(seconds, lambda: self._wake(seconds, self.boots))
+        self.asleep, boot = True, self.boots
+        self.world.after(seconds, lambda: self._wake(seconds, boot))
 
     def _wake(self, seconds: float, boot: int) -> None:
         if boot == self.boots:
