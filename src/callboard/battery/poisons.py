@@ -170,7 +170,7 @@ else:
         COMPANY.append(home)
         try: time.sleep(params["seconds"])
         finally: COMPANY.pop()
-        bytearray(40 << 20)
+        bytes(40 << 20)  # asked for, and not touched
         print("well", flush=True)
         if os.getcwd() != home: raise ValueError("somebody has moved me")
         return "well"
