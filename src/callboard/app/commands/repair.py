@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from callboard.app.views.doctor import doctor
 from callboard.app.wiring import load, visit
+from callboard.errors import StoreRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,11 +45,15 @@ def repair(
 ) -> Outcome:
     """`vfs` names the one that what is made is written through.
 
-    Raises Busy while a process has the project open, StoreError when what was made does not hold."""
+    Raises Busy while a process has the project open, StoreRefused for what cannot be used here and is not ours to mend,
+    StoreError when what was made does not hold."""
     mend = load("store.sql.repair", "Repair")(project.database, wall=wall, say=say, dry_run=dry_run, vfs=vfs)
     if (done := mend.go_on()) is not None:
         return Outcome([], done)
-    found = [one for one in doctor(project, settings, wall, say) if one.how_bad == "damaged"]
+    told = list(doctor(project, settings, wall, say))
+    for refused in (one for one in told if one.how_bad == "refused"):
+        raise StoreRefused(refused.what)
+    found = [one for one in told if one.how_bad == "damaged"]
     if not found:
         return Outcome([])
     done = mend.mend([Path(one.where) for one in found])

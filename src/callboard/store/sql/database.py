@@ -280,6 +280,7 @@ class Database:
             if mark := self._witness.before():
                 raise damaged(self.path, mark)
             self._writer = writer = self._connect_to_write()
+            schema.check(writer, len(schema.MIGRATIONS))
             if schema.version(writer):
                 self._witness.after(writer)
                 self._inspect(writer)

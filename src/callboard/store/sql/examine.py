@@ -158,7 +158,8 @@ def _is_older(path: Path) -> bool:
         return False
     try:
         with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
-            return 0 < schema.version(connection) < len(schema.MIGRATIONS) and not schema.is_ours(connection)
+            schema.check(connection, len(schema.MIGRATIONS))
+            return 0 < schema.version(connection) < len(schema.MIGRATIONS)
     except (apsw.Error, CallboardError):
         return False
 

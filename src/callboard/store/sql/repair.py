@@ -15,13 +15,14 @@ import mmap
 import shutil
 import tempfile
 from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from callboard.crash import point
-from callboard.errors import StoreError
+from callboard.errors import StoreError, StoreRefused
 from callboard.store.content import Content, digest
-from callboard.store.sql import backups, mended, swap
+from callboard.store.sql import backups, mended, schema, swap
 from callboard.store.sql.pages import Pages
 from callboard.store.sql.revived import Lost, Revived, revive
 from callboard.store.sql.salvage import Salvage
@@ -62,7 +63,7 @@ class Repaired(NamedTuple):
 
 
 class Repair:
-    """Of one database. With `dry_run` it is only said what would come of it. Raises Busy, StoreError."""
+    """Of one database. With `dry_run` it is only said what would come of it. Raises Busy, StoreRefused, StoreError."""
 
     def __init__(
         self,
@@ -87,7 +88,12 @@ class Repair:
 
     def mend(self, damaged: Sequence[Path]) -> Repaired:
         """Mend; `damaged` are files that are known to be, of contents and copies too."""
-        with swap.alone(self._database), self._room() as folder:
+        with swap.alone(self._database):
+            _refuse_newer(self._database)
+            return self._mended(damaged)
+
+    def _mended(self, damaged: Sequence[Path]) -> Repaired:
+        with self._room() as folder:
             contents = [path for path in damaged if path.is_relative_to(self._content.root)]
             copies = [path for path in damaged if path in _copies(self._database)]
             if not self._dry_run:
@@ -157,6 +163,16 @@ def _check(folder: Path, content: Content, runs: list[Revived], say: Callable[[s
     found = mended.faults(folder / swap.MENDED, content, [run.run for run in runs], say)
     if found:
         raise StoreError(f"what was mended does not hold, so nothing was changed: {'; '.join(found[:3])} ({folder})")
+
+
+def _refuse_newer(database: Path) -> None:
+    """What a newer release has recorded is mended by that one: this one would leave out what it does not know. (Where
+    the database can be opened that is told before; here it may be too damaged for it.)"""
+    with _mapped(database) as pages:
+        for image in islice(pages.of_file(), schema.PAGE - 1, schema.PAGE):
+            numbers = {row.rowid for row in pages.rows(image, {}) if schema.is_version(row.values)}
+            if len(numbers) > len(schema.MIGRATIONS) and numbers == set(range(1, len(numbers) + 1)):
+                raise StoreRefused(schema.newer(str(database), len(numbers), len(schema.MIGRATIONS)))
 
 
 # ── sources ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -25,6 +25,7 @@ from callboard.crash import point
 from callboard.ports import Call
 from callboard.store import chain, seals
 from callboard.store.sql.pages import varint, width
+from callboard.store.sql.schema import is_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -235,7 +236,7 @@ def _plan(rowid: int, values: _Values, rank: int) -> _Bound:
 
 
 def _version(rowid: int, values: _Values, rank: int) -> _Bound:
-    return (_VERSION, (rowid,)) if values[0] is None and _is_time(values[1]) else None
+    return (_VERSION, (rowid,)) if is_version(values) else None
 
 
 def _journal(rowid: int, values: _Values, rank: int) -> _Bound:

@@ -1,5 +1,8 @@
 """The tables, as numbered migrations: append only, never edited once released, tested from every old version.
 
+Each migration makes or changes a table, so that a release can be told by its tables too, where what a file says of
+itself is damaged. A file of a newer release is refused, damaged or not: only that release knows what it lacks.
+
 `execution` and `journal` are keyed by one packed integer (see `store/packing.py`), so a run is a range of the key
 and no secondary index is written on the way of a task. What never changes about a run (`run`) is kept apart from
 what changes with every step (`standing`), so a step rewrites a hundred bytes and not the parameters. Outcomes
@@ -20,6 +23,8 @@ from callboard.store.sql.telling import damaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from callboard.errors import StoreError
 
 APPLICATION = 0x43414C42  # "CALB": tells our file from any other SQLite database
 
@@ -234,17 +239,30 @@ CREATE TRIGGER queue_read AFTER UPDATE OF consumed ON standing WHEN NEW.consumed
 END;
 """
 
+# Releases of all times read this table, so its form is for ever: the rows 1, 2, … up to the schema that a file has.
 _VERSIONS = "CREATE TABLE schema_version (number INTEGER PRIMARY KEY, at REAL NOT NULL) STRICT"
-_OBJECTS = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
+_NEWEST = "SELECT max(number) FROM schema_version"
+_TOLD = "SELECT count(*), min(number), max(number), total(typeof(at) <> 'real') FROM schema_version"
+_CHECK = "PRAGMA quick_check(schema_version)"
+_CAN_TELL = "SELECT count(*) FROM pragma_module_list WHERE name = 'dbstat'"  # else SQLite is believed as it is
+_LONGEST = "SELECT max(mx_payload) FROM dbstat WHERE name = 'schema_version'"
+_ROW = 11  # bytes of a row at most: three of its header, eight of the time
+_OBJECTS = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT GLOB 'sqlite_*'"
+PAGE = 2  # on which its rows lie: it is the first table that is made, and they are few
+_UPGRADE = "Upgrade: pip install --upgrade callboard"
 
 MIGRATIONS: tuple[str, ...] = (_FIRST, _SEALS, _LEASES, _QUEUE)
 
 
 def strange(connection: apsw.Connection) -> list[str]:
     """What of our tables and indexes is not as the migrations make it: a name that lost a letter is a damage, too."""
-    have = {row[:2]: row[2] for row in connection.execute(_OBJECTS)}
-    made = _made(MIGRATIONS).items()
-    return [f"{kind} {name} is not as it was made" for (kind, name), sql in made if have.get((kind, name)) != sql]
+    have, made = _objects(connection), _made(MIGRATIONS).items()
+    found = [f"{kind} {name} is not as it was made" for (kind, name), sql in made if have.get((kind, name)) != sql]
+    return found if _is_told(connection) else [*found, "schema_version holds what was never written there"]
+
+
+def _objects(connection: apsw.Connection) -> dict[tuple[str, str], str]:
+    return {row[:2]: row[2] for row in connection.execute(_OBJECTS)}
 
 
 @cache
@@ -254,42 +272,84 @@ def _made(migrations: tuple[str, ...]) -> dict[tuple[str, str], str]:
         new.execute(_VERSIONS)
         for migration in migrations:
             new.execute(migration)
-        return {row[:2]: row[2] for row in new.execute(_OBJECTS)}
+        return _objects(new)
     finally:
         new.close()
 
 
 def version(connection: apsw.Connection) -> int:
-    """The number of the last migration, 0 for an empty file. Raises StoreRefused for a database that is not ours."""
+    """The number of the last migration, 0 for an empty file.
+
+    Raises StoreRefused for a database that is not ours, StoreDamaged for one of ours that does not tell.
+    """
     if not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone():
         return 0
     if connection.execute("PRAGMA application_id").fetchone() != (APPLICATION,):
-        if is_ours(connection):
+        if _objects(connection) == _made(MIGRATIONS):
             raise damaged(connection.filename, "it has our tables, and the mark of another program")
         raise StoreRefused(f"{connection.filename} is a database, but not one of Callboard")
-    number: int = connection.execute("SELECT max(number) FROM schema_version").get
+    try:
+        number: int | None = connection.execute(_NEWEST).get
+    except (apsw.SQLError, apsw.CorruptError) as error:
+        raise _untrue(connection, str(error)) from error
+    if number is None or number < 1:
+        raise _untrue(connection, f"it says that it has schema {number or 0}")
     return number
-
-
-def is_ours(connection: apsw.Connection) -> bool:
-    """Whether the tables are those of this release, no more and no less."""
-    return {row[:2]: row[2] for row in connection.execute(_OBJECTS)} == _made(MIGRATIONS)
 
 
 def check(connection: apsw.Connection, known: int) -> None:
     """Raises StoreRefused for a schema that is newer than this release knows, StoreDamaged where one only says so."""
     have, path = version(connection), connection.filename
-    if have in (0, known):
+    if not have:
         return
-    numbers = [row[0] for row in connection.execute("SELECT number FROM schema_version ORDER BY number")]
-    is_odd = numbers != list(range(1, have + 1)) or (have < known and _made(MIGRATIONS[:have]) != _made(MIGRATIONS))
-    if is_odd and is_ours(connection):
-        raise damaged(path, f"it says that it has schema {have}, and its tables are those of {known}")
-    if have > known:
-        raise StoreRefused(
-            f"{path} was written by a newer Callboard (schema {have}, this one knows {known}). "
-            "Upgrade: pip install --upgrade callboard"
+    is_told = _is_told(connection)
+    if is_told and have > known:
+        raise StoreRefused(newer(path, have, known))
+    if not is_told or (have < known and _last(_objects(connection)) != _made(MIGRATIONS[:have])):
+        error = _untrue(connection, f"it says that it has schema {have}, and that cannot be believed")
+        if have != known or isinstance(error, StoreRefused):  # else its tables are those it says, and can be read
+            raise error
+
+
+def newer(path: str, have: int, known: int) -> str:
+    """What is said of a newer release's database."""
+    return f"{path} was written by a newer Callboard (schema {have}, this one knows {known}). {_UPGRADE}"
+
+
+def is_version(values: Sequence[object]) -> bool:
+    """Whether these are the columns of a row of `schema_version`, as they lie in the file."""
+    return len(values) == 2 and values[0] is None and type(values[1]) in (int, float)
+
+
+def _is_told(connection: apsw.Connection) -> bool:
+    """Whether `schema_version` holds what migrations have written there, and not another table's page: those have
+    numbers from 1 on, too, and longer rows."""
+    try:
+        count, first, last, alien = connection.execute(_TOLD).fetchall()[0]
+        if (first, last) != (1, count) or alien or connection.execute(_CHECK).get != "ok":
+            return False
+        return not connection.execute(_CAN_TELL).get or int(connection.execute(_LONGEST).get or 0) <= _ROW
+    except (apsw.SQLError, apsw.CorruptError):
+        return False
+
+
+def _last(objects: dict[tuple[str, str], str]) -> dict[tuple[str, str], str]:
+    """What the newest release has made whose tables are all there; others may be there, too."""
+    each = [_made(MIGRATIONS[:number]) for number in range(len(MIGRATIONS), 0, -1)]
+    return next((made for made in each if made.items() <= objects.items()), {})
+
+
+def _untrue(connection: apsw.Connection, what: str) -> StoreError:
+    """Of a database that says of its schema what cannot be. One that holds more than we make was made by a newer
+    release: that one can mend it, we would take away what we do not know."""
+    have, ours, path = _objects(connection), _made(MIGRATIONS), connection.filename
+    if sum(map(len, have.values())) > sum(map(len, ours.values())):
+        more = sorted(name for kind, name in have if len(have[kind, name]) > len(ours.get((kind, name), "")))
+        return StoreRefused(
+            f"{path} is damaged ({what}), and holds what this Callboard does not know ({', '.join(more[:3])}): "
+            f"it may be of a newer one, which can mend it. {_UPGRADE}"
         )
+    return damaged(path, what)
 
 
 def upgrade(connection: apsw.Connection, migrations: Sequence[str], at: float, backup: Callable[[int], None]) -> None:
