@@ -38,26 +38,26 @@ def has_daemons():
 
 # ── it takes what there is ──
 
-COMPANY = []
-
 def is_joined():
-    """Waits for a sibling; where it is alone in its child, none comes."""
-    for _ in range(200):
-        if COMPANY: break
+    """Waits until its siblings have their threads: for one more there will be no memory."""
+    most, since = 0, time.monotonic()
+    while time.monotonic() - since < 0.5:
+        if threading.active_count() > most:
+            most, since = threading.active_count(), time.monotonic()
         time.sleep(0.01)
 
 def limit():
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + (32 << 20), resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_AS, (used + (256 << 20), resource.RLIM_INFINITY))
 
 def hoards():
-    """All the memory that it may have, for ever: what it gives back is enough for a thread, and not for a sibling."""
+    """All the memory that it may have, for ever: what it gives back is enough for threads, and not for a sibling."""
     is_joined()
     limit()
     hoard = globals()["HOARD"] = []
     try:
-        while True: hoard.append(bytearray(1 << 20))
-    finally: del hoard[-20:]
+        while True: hoard.append(bytes(1 << 20))
+    finally: del hoard[-200:]
 
 def counts(): limit(); return list(itertools.count())
 def recurses(): recurses()
@@ -167,10 +167,8 @@ else:
     def sibling(pipe_data, params):
         """Wants its directory, some memory, and to be heard."""
         home = os.getcwd()
-        COMPANY.append(home)
-        try: time.sleep(params["seconds"])
-        finally: COMPANY.pop()
-        bytes(40 << 20)  # asked for, and not touched
+        time.sleep(params["seconds"])
+        bytes(300 << 20)  # asked for, and not touched
         print("well", flush=True)
         if os.getcwd() != home: raise ValueError("somebody has moved me")
         return "well"
