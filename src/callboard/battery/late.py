@@ -3,7 +3,8 @@
 Our version is written and both names are about to change places; the save comes in between, through a temporary file
 and a rename, as editors save. What comes out is then the person's, and goes back. A kill at any instant of it must
 leave their version in place in the end, and ours beside it. Who is killed before the save meets it again the next
-time: the person comes back as often as the moment does.
+time: the person comes back as often as the moment does. That it comes at all takes a pause between the two steps, in
+which the first version gets its place: else the second may be the first to be there.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from callboard.battery.workloads import FILE, LETTER, Workload
+from callboard.battery.workloads import APPROVE, FILE, LETTER, Workload
 from callboard.crash import listening
 
 if TYPE_CHECKING:
@@ -27,9 +28,10 @@ _TWICE = f"""
 name: Twice
 pipe:
   - {{name: first, type: llm, tmpl: "Summarise: {{{{input}}}}", output_file: {DOCUMENT}}}
-  - {{name: second, type: llm, tmpl: "One sentence: {{{{pipe.pipein-text}}}}", output_file: {DOCUMENT}}}
+  - {{name: look, type: human, question: Shall it be shorter?}}
+  - {{name: second, type: llm, tmpl: "One sentence: {{{{pipe.first}}}}", output_file: {DOCUMENT}}}
 """
-SHOW = Workload("late", {FILE: _TWICE}, LETTER)
+SHOW = Workload("late", {FILE: _TWICE}, LETTER, {"look": APPROVE})
 
 
 def act(folder: Path, vfs: str | None) -> Ending:
