@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from engine_stage import Stage, reload, turn, until
@@ -13,6 +14,7 @@ from callboard.core.executions import pack
 from callboard.core.facts import Asked, Cancelled, Resumed
 from callboard.core.plan import Retry, Task
 from callboard.core.status import FAILED, RUNNING, STOPPED, SUCCESS
+from callboard.engine import batch
 from callboard.errors import BudgetRefused, Permanent, StoreError, Transient, UnknownEffect
 from callboard.ports import Call, Done
 from callboard.testing.scripted import HANG, WorkerLost
@@ -266,3 +268,12 @@ async def test_a_talkative_task_has_four_lines_kept_a_second(stage: Stage) -> No
     await engine.submit(run)
     assert await engine.ended(run) is SUCCESS
     assert [row[4] for row in stage.store.logs(run)] == ["line 0", "line 1", "line 2", "line 3"]
+
+
+def test_of_a_document_that_is_placed_and_made_again_in_one_step_the_machine_has_the_last_word() -> None:
+    placed, made = ("a.md", "hash", None, 1, "published"), ("a.md", "hash", None, 2, "pending")
+    edited = ("a.md", "theirs", "hash", 0, "edited")
+    run: Any = SimpleNamespace(pending=set[str]())
+    assert batch._documents(run, [placed], [made, edited]) == [made, placed, edited]
+    run.pending.add("a.md")
+    assert batch._documents(run, [placed], [edited, made]) == [placed, edited, made]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from callboard.core.deadline import Now
     from callboard.core.facts import Fact
     from callboard.core.orders import Order
+    from callboard.core.run import Run
     from callboard.engine.held import Held
     from callboard.ports import Done, Json
 
@@ -69,7 +70,7 @@ def step(held: Held, now: Now, admission: Admission | None) -> Stepped:
         decision.outcomes,
         decision.items,
         decision.branches,
-        [*published, *decision.documents] if published or decision.documents else (),
+        _documents(run, published, decision.documents) if published or decision.documents else (),
         held.calls or (),
         extras.saves,
         mail[-1][0] if mail else None,
@@ -82,6 +83,13 @@ def step(held: Held, now: Now, admission: Admission | None) -> Stepped:
     )  # fmt: skip
     _emptied(held)
     return stepped
+
+
+def _documents(run: Run, published: Sequence[Row], made: Sequence[Row]) -> list[Row]:
+    """In the order in which they hold: a version that was recorded again in the step that found it in place waits for
+    nothing, so the row that says it does comes first."""
+    placed = [row for row in made if row[4] == "pending" and row[0] not in run.pending] if published else ()
+    return [*placed, *published, *(row for row in made if row not in placed)]
 
 
 def put_back(stepped: Stepped) -> None:
