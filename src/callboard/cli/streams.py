@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from callboard.errors import OutputLost
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TextIO
 
 _STREAMS = ("stdin", "stdout", "stderr")
@@ -49,7 +50,7 @@ class Streams:
 
     def __enter__(self) -> None:
         self._before = sys.stdout, sys.stderr
-        sys.stdout, sys.stderr = _Results(sys.stdout), _Remarks(sys.stderr)
+        sys.stdout, sys.stderr = _Stream(sys.stdout, _lost), _Stream(sys.stderr, lambda error: None)
 
     def __exit__(self, *error: object) -> None:
         sys.stdout, sys.stderr = self._before
@@ -67,10 +68,10 @@ def leave() -> None:
 
 
 class _Stream:
-    """As the stream it stands for, but for what happens when writing fails."""
+    """As the stream it stands for, but that `failed` hears when writing fails."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, failed: Callable[[OSError], None]) -> None:
+        self._stream, self._failed = stream, failed
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -79,28 +80,19 @@ class _Stream:
         try:
             return self._stream.write(text)
         except OSError as error:
-            self.failed(error)
+            self._failed(error)
             return len(text)
 
     def flush(self) -> None:
         try:
             self._stream.flush()
         except OSError as error:
-            self.failed(error)
-
-    def failed(self, error: OSError) -> None:
-        raise NotImplementedError
+            self._failed(error)
 
 
-class _Remarks(_Stream):
-    def failed(self, error: OSError) -> None:
-        """Dropped."""
-
-
-class _Results(_Stream):
-    def failed(self, error: OSError) -> None:
-        if isinstance(error, BrokenPipeError):
-            raise error  # the reader has what it wanted
-        raise OutputLost(
-            f"standard output cannot be written to: {error.strerror or error}; nothing recorded is lost"
-        ) from None
+def _lost(error: OSError) -> None:
+    if isinstance(error, BrokenPipeError):
+        raise error  # the reader has what it wanted
+    raise OutputLost(
+        f"standard output cannot be written to: {error.strerror or error}; nothing recorded is lost"
+    ) from None

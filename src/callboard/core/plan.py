@@ -100,6 +100,10 @@ class Map(NamedTuple):
     allow_failures: int = 0
 
 
+#: What doing a task twice comes to: nothing, nothing when its key is honoured, or something that nobody wants twice.
+EFFECTS = ("none", "keyed", "once")
+
+
 class Task(NamedTuple):
     """One node of a plan. `executor` "group" has no executor: it succeeds when its needs are met."""
 
@@ -113,7 +117,7 @@ class Task(NamedTuple):
     priority: int = 2  # 0 urgent … 3 low
     limits: tuple[str, ...] = ()
     critical: bool = True
-    effect: str = "keyed"  # none | keyed | once
+    effect: str = "keyed"  # one of EFFECTS
     review: Review | None = None
     skip: bool = False  # its `when` is false already at the start
     may_skip: bool = False  # it may find its `when` false when it begins

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from callboard.core.graph import Graph
-from callboard.core.plan import Map, Plan, Retry, Rule, Task
+from callboard.core.plan import EFFECTS, Map, Plan, Retry, Rule, Task
 from callboard.errors import InvalidPlan, NotJson, UsageError
 from callboard.executors.registry import home_file, name_of
 from callboard.text.duration import seconds
@@ -18,8 +18,6 @@ from callboard.text.names import close, title
 from callboard.text.strict import encode
 
 Call = Callable[..., Any]
-
-EFFECTS = ("none", "keyed", "once")
 
 
 class FunctionTask(NamedTuple):
@@ -178,5 +176,6 @@ def _check_limits(tasks: Sequence[Task], limits: Mapping[str, int]) -> None:
 
 
 def _is_number(value: object, least: int, most: int | None = None) -> bool:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return whole and least <= value and (most is None or value <= most)  # type: ignore[operator]
+    if not isinstance(value, int) or isinstance(value, bool):
+        return False
+    return least <= value and (most is None or value <= most)

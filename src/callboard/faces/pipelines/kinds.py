@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from callboard.core.plan import Retry
+from callboard.core.plan import EFFECTS, Retry
 from callboard.errors import CallboardError, InvalidFile
 from callboard.faces.pipelines.keys import TYPES
 from callboard.text import duration, names
@@ -346,7 +346,7 @@ KINDS: dict[str, Kind] = {
             ]
         },
     ),
-    "effect": Kind(choice("none", "keyed", "once"), {"enum": ["none", "keyed", "once"]}),
+    "effect": Kind(choice(*EFFECTS), {"enum": [*EFFECTS]}),
     "environment": Kind(environment, {"type": "object", "additionalProperties": _TEXT}, True),
     "format": Kind(choice("text", "json"), {"enum": ["text", "json"]}),
     "names": Kind(one_or_more, {"anyOf": [_TEXT, {**_TEXTS, "uniqueItems": True}]}),

@@ -17,6 +17,7 @@ import copy
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from callboard.core.plan import EFFECTS
 from callboard.errors import CallboardError
 from callboard.text import strict
 
@@ -56,7 +57,7 @@ async def it_says_what_it_is(bench: Bench) -> None:
     executor = bench.executor
     assert executor.kind and executor.kind == executor.kind.strip().lower()
     assert executor.version
-    assert executor.effect in ("none", "keyed", "once")
+    assert executor.effect in EFFECTS
 
 
 @case
